@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Git without a network or a clock, and the one place where the network is.
+//!
+//! This crate owns what Baft knows about git repositories: object ids and paths as checked types ([`Oid`], [`RepoPath`]), reading commits,
+//! trees and blobs ([`Repo`]), what changed between two commits ([`Change`]), immutable checkouts that unchanged files share by hard link
+//! ([`checkout::Checkouts`]), and the [`transport`] trait with its libgit2 implementation. It never decides *when* anything happens, never
+//! retries, never uses libgit2's checkout or index on files people look at, and it is the only crate that uses `git2`.
+//!
+//! Call [`init`] once per process before anything else: libgit2's time-outs, fsync and memory limits are process-global.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod checkout;
+mod diff;
+mod error;
+mod ffi;
+mod oid;
+mod path;
+mod repo;
+mod settings;
+pub mod transport;
+
+pub use checkout::Checkouts;
+pub use diff::{Change, Status};
+pub use error::RepoError;
+pub use oid::{Oid, OidError};
+pub use path::{PathError, RepoPath};
+pub use repo::{Author, CommitInfo, Entry, FileMode, RefInfo, Repo};
+pub use settings::{Settings, init};

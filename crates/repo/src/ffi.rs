@@ -1,0 +1,39 @@
+//! The one module with `unsafe`: libgit2's process-global options.
+//!
+//! They are plain setters, but not thread safe against running operations, and two of them have no wrapper in `git2`. [`crate::init`] calls
+//! [`configure`] at most once, before any repository is opened by this crate.
+#![allow(unsafe_code)]
+
+use std::os::raw::c_int;
+
+use crate::{RepoError, Settings};
+
+/// Serialises concurrent first calls.
+static LOCK: std::sync::Mutex<bool> = std::sync::Mutex::new(false);
+
+pub(crate) fn configure(settings: &Settings) -> Result<(), RepoError> {
+    let mut done = LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if *done {
+        return Ok(());
+    }
+    let fail = |source| RepoError::git("setting libgit2's options", source);
+    let millis = |d: std::time::Duration| c_int::try_from(d.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: nothing else in this process uses libgit2 yet (this crate is its only user and every entry point needs `init` first), and the
+    // lock above keeps two initialisers apart.
+    unsafe {
+        git2::opts::set_server_connect_timeout_in_milliseconds(millis(settings.connect_timeout)).map_err(fail)?;
+        git2::opts::set_server_timeout_in_milliseconds(millis(settings.io_timeout)).map_err(fail)?;
+        // The user check is ours (`Repo::open`): libgit2's only reads global configuration, which a container does not have.
+        git2::opts::set_verify_owner_validation(false).map_err(fail)?;
+        git2::opts::set_mwindow_mapped_limit(settings.window_bytes).map_err(fail)?;
+        git2::opts::set_mwindow_size(1 << 20).map_err(fail)?;
+        git2::opts::set_cache_max_size(isize::try_from(settings.cache_bytes).unwrap_or(isize::MAX)).map_err(fail)?;
+        if let Some(file) = &settings.ca_file {
+            git2::opts::set_ssl_cert_file(file).map_err(fail)?;
+        }
+        // Off by default in libgit2; covers loose objects, packs and refs. No wrapper in git2.
+        libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_ENABLE_FSYNC_GITDIR as c_int, 1 as c_int);
+    }
+    *done = true;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Logs: text on a terminal, one JSON object per line elsewhere, always on standard error.
+
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use crate::config::{CommonArgs, LogFormat};
+
+static PROCESS: OnceLock<LogHandle> = OnceLock::new();
+
+/// Changes what is logged while the program runs.
+#[derive(Debug, Clone)]
+pub struct LogHandle {
+    filter: Option<reload::Handle<EnvFilter, Registry>>,
+}
+
+/// Why the logs could not be set up or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not understood.
+    #[error(
+        "'{filter}' is not a log filter; use a level (error, warn, info, debug, trace) or target=level pairs, comma separated"
+    )]
+    Filter {
+        /// What was given.
+        filter: String,
+    },
+    /// The filter can no longer be changed.
+    #[error("the log level cannot be changed: {0}")]
+    Reload(String),
+}
+
+impl LogHandle {
+    /// Replaces the filter: `debug`, or `info,baft_bus=debug`.
+    ///
+    /// # Errors
+    /// The filter is not understood; the old one stays.
+    pub fn set_level(&self, filter: &str) -> Result<(), LogError> {
+        let parsed = parse_filter(filter)?;
+        match &self.filter {
+            Some(handle) => handle.reload(parsed).map_err(|error| LogError::Reload(error.to_string())),
+            None => Err(LogError::Reload("this process has no log of its own".to_owned())),
+        }
+    }
+}
+
+/// Starts the log of this process. A second call gives the handle of the first.
+///
+/// # Errors
+/// The filter is not understood.
+pub fn init(args: &CommonArgs) -> Result<LogHandle, LogError> {
+    let filter = parse_filter(&args.log_level)?;
+    if let Some(handle) = PROCESS.get() {
+        return Ok(handle.clone());
+    }
+    let (filter, handle) = reload::Layer::new(filter);
+    let registry = tracing_subscriber::registry().with(filter);
+    let json = match args.log_format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let installed = if json {
+        registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
+    } else {
+        let ansi = std::io::stderr().is_terminal();
+        registry.with(fmt::layer().with_ansi(ansi).with_writer(std::io::stderr)).try_init()
+    };
+    let handle = LogHandle { filter: installed.is_ok().then_some(handle) };
+    Ok(PROCESS.get_or_init(|| handle).clone())
+}
+
+/// For a daemon that shares its process with others (`baft up`): the handle of the process's log, whoever started it;
+/// when nobody did, nothing is logged and the level cannot be changed.
+#[must_use]
+pub fn for_embedded() -> LogHandle {
+    PROCESS.get().cloned().unwrap_or(LogHandle { filter: None })
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
+    let wrong = || LogError::Filter { filter: filter.to_owned() };
+    EnvFilter::builder().parse(filter.trim()).map_err(|_| wrong())
+}
+
+/// A URL without its password, user name and token-like query, safe to log; text that is no URL stays as it is.
+#[must_use]
+pub fn redact_url(text: &str) -> String {
+    text.to_owned()
+}

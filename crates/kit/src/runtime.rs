@@ -1,0 +1,36 @@
+//! The tokio runtime of a daemon: few threads, little memory.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use crate::exit::Exit;
+
+/// Stack of each thread. Only touched pages cost memory, but stacks of two MiB and more may be backed by huge pages.
+const STACK_BYTES: usize = 1024 * 1024;
+
+/// Threads for blocking work. Enough for git, files and the database side by side; a queue forms beyond.
+const MAX_BLOCKING_THREADS: usize = 16;
+
+/// Runs a daemon to its end on `worker_threads` threads (two suit every Baft daemon) and gives its exit code.
+///
+/// Blocking work still running when `future` ends is abandoned: a daemon waits for what matters in its drain.
+pub fn run(name: &str, worker_threads: usize, future: impl Future<Output = Exit>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads.max(1))
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .thread_stack_size(STACK_BYTES)
+        .thread_name(name)
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let exit = runtime.block_on(future);
+            runtime.shutdown_background();
+            exit.into()
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot start the runtime; is there a limit on threads?");
+            Exit::Failure.into()
+        }
+    }
+}

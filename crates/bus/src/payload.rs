@@ -1,0 +1,18 @@
+//! What the events and requests carry. Additive changes raise the minor version, breaking ones the major; every type
+//! has a golden file in `goldens/` that a test still decodes. Unknown fields are ignored.
+//!
+//! Commit and blob names are plain hexadecimal strings here: the bus does not know git.
+
+mod git;
+mod import;
+mod misc;
+
+pub use git::{
+    ChangeStatus, ChangedFile, FailureClass, GitCommitted, GitPushed, GitStatus, GitSyncFailed, GitSyncRequest,
+    GitSyncResponse, GitSynced, Trigger, cap_changes,
+};
+pub use import::{
+    Counts, EntityChanged, EntityOp, Generation, ImportPublished, ImportQuarantined, ImportRunRequest,
+    ImportRunResponse, ImportStatus, QuarantinedFile,
+};
+pub use misc::{DaemonStarted, DaemonStopping, Empty};

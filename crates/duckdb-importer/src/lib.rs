@@ -13,3 +13,30 @@ pub mod rows;
 pub mod schema;
 
 // Database side.
+pub mod config;
+pub mod daemon;
+mod error;
+
+pub use config::Settings;
+pub use daemon::{Context, Daemon, Handle, Outcome, Report, Request, Status};
+pub use error::ImporterError;
+
+use std::process::ExitCode;
+
+/// The command line, for documents and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <config::Cli as clap::CommandFactory>::command()
+}
+
+/// Every metric the daemon exports.
+#[must_use]
+pub fn metric_inventory() -> Vec<baft_kit::metrics::MetricDoc> {
+    Vec::new()
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::FAILURE
+}

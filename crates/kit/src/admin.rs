@@ -3,13 +3,21 @@
 use std::net::SocketAddr;
 
 use axum::Router;
-use tokio_util::sync::CancellationToken;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::build::BuildInfo;
 use crate::live::Pulse;
 use crate::log::LogHandle;
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
+
+/// No log filter is longer.
+const MAX_FILTER_BYTES: usize = 4096;
 
 /// What the admin server shows.
 #[derive(Debug, Clone)]
@@ -46,6 +54,7 @@ pub enum AdminError {
 pub struct AdminHandle {
     /// Where it listens; tells the port when port 0 was asked for.
     pub local_addr: SocketAddr,
+    _running: DropGuard,
 }
 
 impl Admin {
@@ -62,7 +71,70 @@ impl Admin {
         extra: Option<Router>,
         shutdown: CancellationToken,
     ) -> Result<AdminHandle, AdminError> {
-        let _ = (extra, shutdown);
-        Ok(AdminHandle { local_addr: addr })
+        let failed = |source| AdminError::Listen { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        let stop = CancellationToken::new();
+
+        let (readiness, stopped) = (self.readiness.clone(), stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => readiness.shutting_down(),
+                () = stopped.cancelled() => {}
+            }
+        });
+
+        let router = self.router().merge(extra.unwrap_or_default());
+        let stopped = stop.clone().cancelled_owned();
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+                tracing::error!(%error, "the admin server stopped");
+            }
+        });
+        tracing::info!(addr = %local_addr, "admin server listening");
+        Ok(AdminHandle { local_addr, _running: stop.drop_guard() })
+    }
+
+    fn router(self) -> Router {
+        Router::new()
+            .route("/livez", get(livez))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .route("/buildz", get(async |State(admin): State<Self>| axum::Json(admin.build)))
+            .route("/loglevel", put(set_level).layer(DefaultBodyLimit::max(MAX_FILTER_BYTES)))
+            .with_state(self)
+    }
+}
+
+async fn livez(State(admin): State<Admin>) -> Response {
+    let late: Vec<_> = admin
+        .pulses
+        .iter()
+        .filter_map(|pulse| pulse.overdue().map(|late| format!("{} is {} s late", pulse.name(), late.as_secs())))
+        .collect();
+    match late.as_slice() {
+        [] => (StatusCode::OK, "ok\n").into_response(),
+        late => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", late.join("; "))).into_response(),
+    }
+}
+
+async fn readyz(State(admin): State<Admin>) -> Response {
+    let report = admin.readiness.report();
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(report)).into_response()
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render()).into_response()
+}
+
+async fn set_level(State(admin): State<Admin>, filter: String) -> Response {
+    let filter = filter.trim();
+    match admin.log.set_level(filter) {
+        Ok(()) => {
+            tracing::warn!(filter, "log level changed");
+            (StatusCode::OK, format!("{filter}\n")).into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }
 }

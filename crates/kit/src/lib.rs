@@ -19,6 +19,7 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod ready;
+mod redact;
 pub mod runtime;
 pub mod secret;
 pub mod shutdown;

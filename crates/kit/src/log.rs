@@ -3,18 +3,21 @@
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::{CommonArgs, LogFormat};
+
+pub use crate::redact::redact_url;
 
 static PROCESS: OnceLock<LogHandle> = OnceLock::new();
 
 /// Changes what is logged while the program runs.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
-    filter: Option<reload::Handle<EnvFilter, Registry>>,
+    filter: Option<reload::Handle<Targets, Registry>>,
 }
 
 /// Why the logs could not be set up or changed.
@@ -80,13 +83,42 @@ pub fn for_embedded() -> LogHandle {
     PROCESS.get().cloned().unwrap_or(LogHandle { filter: None })
 }
 
-fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
+/// Levels, and levels by target. A word that is neither is refused: it would be taken for a target, and a misspelt
+/// level would silence everything else.
+pub(crate) fn parse_filter(filter: &str) -> Result<Targets, LogError> {
     let wrong = || LogError::Filter { filter: filter.to_owned() };
-    EnvFilter::builder().parse(filter.trim()).map_err(|_| wrong())
+    let mut targets = Targets::new();
+    for part in filter.split(',').map(str::trim) {
+        let (target, level) = part.split_once('=').map_or((None, part), |(target, level)| (Some(target.trim()), level));
+        let level: LevelFilter = level.trim().parse().ok().filter(|_| !level.is_empty()).ok_or_else(wrong)?;
+        targets = match target {
+            Some("") => return Err(wrong()),
+            Some(target) => targets.with_target(target, level),
+            None => targets.with_default(level),
+        };
+    }
+    Ok(targets)
 }
 
-/// A URL without its password, user name and token-like query, safe to log; text that is no URL stays as it is.
-#[must_use]
-pub fn redact_url(text: &str) -> String {
-    text.to_owned()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_level_or_levels_by_target() {
+        for filter in ["info", " DEBUG ", "info, baft_bus=debug", "off", "baft_repo::diff=trace"] {
+            assert!(parse_filter(filter).is_ok(), "{filter}");
+        }
+        for filter in ["", "loud", "info,baft_bus=loud", "a=b=c", "=info", "info,", "baft_bus="] {
+            let error = parse_filter(filter).unwrap_err().to_string();
+            assert!(error.contains("use a level"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_process_without_a_log_says_that_its_level_cannot_change() {
+        let handle = LogHandle { filter: None };
+        assert!(handle.set_level("debug").unwrap_err().to_string().contains("no log"));
+        assert!(matches!(handle.set_level("loud"), Err(LogError::Filter { .. })));
+    }
 }

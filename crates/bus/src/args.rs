@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use async_nats::ServerAddr;
+use baft_kit::Secret;
+
+use crate::auth::Source;
 use crate::error::BusError;
 use crate::subject::Prefix;
 
@@ -9,7 +13,7 @@ use crate::subject::Prefix;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct NatsArgs {
     /// NATS servers, separated by commas; empty = work alone, without events and requests
-    #[arg(long, env = "NATS_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "NATS_URL", value_name = "URL")]
     pub nats_url: Option<String>,
     /// Credentials file (JWT and seed) of the NATS user
     #[arg(long, env = "BAFT_NATS_CREDS_FILE", value_name = "FILE")]
@@ -26,7 +30,7 @@ pub struct NatsArgs {
     /// File with a NATS token
     #[arg(long, env = "BAFT_NATS_TOKEN_FILE", value_name = "FILE")]
     pub nats_token_file: Option<PathBuf>,
-    /// Certificate authority that signed the NATS server's certificate (PEM)
+    /// Certificate authority that signed the NATS server's certificate (PEM); also makes TLS obligatory
     #[arg(long, env = "BAFT_NATS_CA_FILE", value_name = "FILE")]
     pub nats_ca_file: Option<PathBuf>,
     /// First token of every subject; also names the streams
@@ -35,6 +39,14 @@ pub struct NatsArgs {
     /// Accept changing requests only on subjects that name the principal (`….as.<principal>`)
     #[arg(long, env = "BAFT_REQUIRE_PRINCIPAL")]
     pub require_principal: bool,
+}
+
+/// Where and as whom to connect, checked.
+pub(crate) struct Target {
+    pub(crate) servers: Vec<ServerAddr>,
+    /// For messages: without credentials.
+    pub(crate) shown: String,
+    pub(crate) source: Source,
 }
 
 impl NatsArgs {
@@ -50,11 +62,114 @@ impl NatsArgs {
         Self { nats_url: Some(url.to_owned()), ..Self::default() }
     }
 
-    /// Checks what can be checked without a server.
+    /// Checks what can be checked without a server: the URLs, the credentials and their files.
     ///
     /// # Errors
-    /// [`BusError::Config`] naming the flags that contradict each other.
+    /// [`BusError::Config`] or [`BusError::Credentials`], naming the flag or file.
     pub fn check(&self) -> Result<(), BusError> {
-        todo!()
+        if self.enabled() { self.target().map(drop) } else { Ok(()) }
+    }
+
+    pub(crate) fn target(&self) -> Result<Target, BusError> {
+        let list = self.nats_url.as_deref().unwrap_or_default();
+        let mut servers = Vec::new();
+        let mut shown = Vec::new();
+        let mut url_user = None;
+        for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let visible = baft_kit::log::redact_url(text);
+            let server: ServerAddr = text.parse().map_err(|error| {
+                BusError::Config(format!("--nats-url (NATS_URL) has `{visible}`, which is no NATS URL: {error}"))
+            })?;
+            if server.is_websocket() {
+                return Err(BusError::Config(format!(
+                    "--nats-url (NATS_URL) has `{visible}`: use nats:// or tls://, websockets are not supported"
+                )));
+            }
+            if let (None, Some(user)) = (&url_user, server.username()) {
+                url_user = Some((Secret::new(unescape(user)), server.password().map(unescape).map(Secret::new)));
+            }
+            if server.host().is_empty() {
+                return Err(BusError::Config(format!("--nats-url (NATS_URL) has `{visible}`, which names no host")));
+            }
+            shown.push(format!("{}:{}", server.host(), server.port()));
+            servers.push(without_user(server));
+        }
+        if servers.is_empty() {
+            return Err(BusError::Config("--nats-url (NATS_URL) names no server".to_owned()));
+        }
+        if let Some(path) = &self.nats_ca_file {
+            std::fs::read(path).map_err(|error| {
+                BusError::Config(format!("--nats-ca-file {}: {error}; give a readable PEM file", path.display()))
+            })?;
+        }
+        let source = Source::from_args(self, url_user)?;
+        source.check()?;
+        Ok(Target { servers, shown: shown.join(","), source })
+    }
+}
+
+/// The library ignores the user of a URL (see [`Source::Url`]) but prints it in its debug log.
+fn without_user(server: ServerAddr) -> ServerAddr {
+    let mut url = server.clone().into_inner();
+    // Both fail only for URLs that cannot have a user.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    ServerAddr::from_url(url).unwrap_or(server)
+}
+
+/// Undoes the percent encoding of a URL's user and password.
+fn unescape(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = (bytes[at] == b'%')
+            .then(|| text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()))
+            .flatten();
+        match escaped {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_url_means_working_alone() {
+        assert!(!NatsArgs::default().enabled());
+        assert!(!NatsArgs::for_url(" ").enabled());
+        assert!(NatsArgs::for_url(" ").check().is_ok());
+    }
+
+    #[test]
+    fn several_servers_are_shown_without_their_credentials() {
+        let target = NatsArgs::for_url("nats://u:s%40crt@a:4222, tls://b").target().unwrap();
+        assert_eq!(target.shown, "a:4222,b:4222");
+        let auth = target.source.answer(b"").unwrap();
+        assert_eq!((auth.username.as_deref(), auth.password.as_deref()), (Some("u"), Some("s@crt")));
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_without_showing_its_password() {
+        for url in ["http://u:hunter2@a", "ws://u:hunter2@a", "nats://u:hunter2@:x"] {
+            let message = NatsArgs::for_url(url).check().unwrap_err().to_string();
+            assert!(message.contains("NATS_URL") && !message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_ca_file_that_is_not_there_is_named() {
+        let args = NatsArgs { nats_ca_file: Some("/nowhere/ca.pem".into()), ..NatsArgs::for_url("nats://a") };
+        assert!(args.check().unwrap_err().to_string().contains("/nowhere/ca.pem"));
     }
 }

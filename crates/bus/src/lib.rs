@@ -8,14 +8,20 @@
 //! It never decides *what* to announce: a producer derives that from its own state (see [`announce::Ledger`]). Events
 //! are doorbells; a lost, repeated or reordered one costs time, never correctness.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod announce;
 pub mod args;
+mod auth;
 mod connection;
 pub mod consume;
 mod error;
 pub mod event;
 mod headers;
+mod jetstream;
 pub mod kv;
+mod link;
+mod metrics;
 pub mod payload;
 pub mod request;
 pub mod server_config;

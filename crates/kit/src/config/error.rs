@@ -45,12 +45,15 @@ impl ConfigError {
         }
         let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
         let value = match error.get(ContextKind::InvalidValue) {
-            Some(ContextValue::String(value)) => value.clone(),
+            // A flag without its value is wrong usage, not a wrong value.
+            Some(ContextValue::String(value)) if !value.is_empty() || error.kind() == ErrorKind::ValueValidation => {
+                value
+            }
             _ => return None,
         };
         let arg = find(command, shown);
-        let flag = arg.map_or_else(|| shown.clone(), |arg| name(arg, &value));
-        let value = if arg.is_some_and(secret) { "***".to_owned() } else { value };
+        let flag = arg.map_or_else(|| shown.clone(), |arg| name(arg, value));
+        let value = if arg.is_some_and(secret) { "***" } else { value };
         Some(Self::new(flag, value, allowed(error, arg)))
     }
 }

@@ -15,7 +15,11 @@ pub mod schema;
 // Database side.
 pub mod config;
 pub mod daemon;
+mod db;
 mod error;
+pub mod generation;
+pub mod search;
+pub mod tables;
 
 pub use config::Settings;
 pub use daemon::{Context, Daemon, Handle, Outcome, Report, Request, Status};

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The baft binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    baft::main()
+}

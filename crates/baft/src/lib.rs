@@ -1,0 +1,100 @@
+//! Baft's command line: `baft up` runs a whole fleet in one process, every other command is its client.
+//!
+//! It owns no data. `up` links the daemons, a private nats-server and what they need into one supervised process and
+//! writes only into its workspace; `search` and `query` read the published database; `events`, `import`, `sync`,
+//! `status` and `admin` speak NATS. It never changes a repository it was given.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod admin;
+mod ask;
+pub mod bound;
+pub mod cells;
+pub mod cli;
+pub mod database;
+mod events;
+pub mod failure;
+pub mod output;
+mod query;
+mod reach;
+pub mod runtime;
+mod search;
+pub mod snippet;
+mod status;
+pub mod up;
+pub mod workspace;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use baft_kit::{BuildInfo, Exit};
+use clap::CommandFactory;
+
+use cli::{AdminCommand, Cli, Command};
+use failure::Failure;
+use workspace::Surroundings;
+
+/// Which program this is.
+pub const BUILD: BuildInfo = baft_kit::build_info!();
+
+/// The command line, for documents and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// What `--version` prints after the name.
+pub(crate) fn version_text() -> String {
+    format!("{} ({}, {})", BUILD.version, BUILD.revision, BUILD.rustc)
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = baft_kit::config::parse::<Cli>();
+    let exit = match dispatch(&cli) {
+        Ok(exit) => exit,
+        Err(failure) => failure.report(),
+    };
+    exit.into()
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
+    let around = Surroundings::real();
+    let workspace = || around.workspace(cli.workspace.as_deref());
+    match &cli.command {
+        Command::Up(args) => return up::run(args, cli.workspace.as_deref(), &around),
+        Command::Search(args) => search::run(args, &workspace()?)?,
+        Command::Query(args) => query::run(args, &workspace()?)?,
+        Command::Events(args) => client(events::run(args, &workspace()?))?,
+        Command::Import(args) => client(ask::import(args, &workspace()?))?,
+        Command::Sync(args) => client(ask::sync(args, &workspace()?))?,
+        Command::Status(args) => client(status::run(args, &workspace()?))?,
+        Command::Admin(args) => match &args.command {
+            AdminCommand::Init(args) => client(admin::init(args, &workspace()?))?,
+        },
+        Command::Completions { shell } => completions(*shell)?,
+        Command::RunBound(args) => return Err(bound::become_program(args)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Runs a command that speaks NATS.
+fn client(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(work);
+    // A connection that does not close in time must not keep the command from ending.
+    runtime.shutdown_background();
+    result
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "baft", &mut script);
+    let mut out = output::Out::new();
+    out.line(String::from_utf8_lossy(&script).trim_end())?;
+    out.flush()
+}

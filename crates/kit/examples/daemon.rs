@@ -82,12 +82,12 @@ async fn start(args: Args) -> Result<Exit, Box<dyn std::error::Error>> {
     let pulse = Pulse::new(Duration::from_secs(30));
     let repo = readiness.condition("repo");
 
-    let admin = Admin { metrics, readiness, pulses: vec![pulse.clone()], build, log };
-    let _admin = admin.serve(args.common.admin_addr, None, shutdown.token()).await?;
     match args.repo {
         Some(_) => repo.ready(),
         None => repo.not_ready("no repository given; set --repo"),
     }
+    let admin = Admin { metrics, readiness, pulses: vec![pulse.clone()], build, log };
+    let _admin = admin.serve(args.common.admin_addr, None, shutdown.token()).await?;
     if args.stuck {
         let threads = 8;
         tracing::info!(threads, "blocking");

@@ -76,15 +76,15 @@ impl Admin {
         let local_addr = listener.local_addr().map_err(failed)?;
         let stop = CancellationToken::new();
 
-        let (readiness, stopped) = (self.readiness.clone(), stop.clone());
+        let (readiness, stopped, begins) = (self.readiness.clone(), stop.clone(), shutdown.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = shutdown.cancelled() => readiness.shutting_down(),
+                () = begins.cancelled() => readiness.shutting_down(),
                 () = stopped.cancelled() => {}
             }
         });
 
-        let router = self.router().merge(extra.unwrap_or_default());
+        let router = router(Shown { admin: self, shutdown }).merge(extra.unwrap_or_default());
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
@@ -94,19 +94,25 @@ impl Admin {
         tracing::info!(addr = %local_addr, "admin server listening");
         Ok(AdminHandle { local_addr, _running: stop.drop_guard() })
     }
-
-    fn router(self) -> Router {
-        Router::new()
-            .route("/livez", get(livez))
-            .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
-            .route("/buildz", get(async |State(admin): State<Self>| axum::Json(admin.build)))
-            .route("/loglevel", put(set_level).layer(DefaultBodyLimit::max(MAX_FILTER_BYTES)))
-            .with_state(self)
-    }
 }
 
-async fn livez(State(admin): State<Admin>) -> Response {
+#[derive(Debug, Clone)]
+struct Shown {
+    admin: Admin,
+    shutdown: CancellationToken,
+}
+
+fn router(shown: Shown) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/buildz", get(async |State(shown): State<Shown>| axum::Json(shown.admin.build)))
+        .route("/loglevel", put(set_level).layer(DefaultBodyLimit::max(MAX_FILTER_BYTES)))
+        .with_state(shown)
+}
+
+async fn livez(State(Shown { admin, .. }): State<Shown>) -> Response {
     let late: Vec<_> = admin
         .pulses
         .iter()
@@ -118,17 +124,21 @@ async fn livez(State(admin): State<Admin>) -> Response {
     }
 }
 
-async fn readyz(State(admin): State<Admin>) -> Response {
+async fn readyz(State(Shown { admin, shutdown }): State<Shown>) -> Response {
+    // Asked in the very moment between the signal and the task that waits for it.
+    if shutdown.is_cancelled() {
+        admin.readiness.shutting_down();
+    }
     let report = admin.readiness.report();
     let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(report)).into_response()
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
+async fn metrics(State(Shown { admin, .. }): State<Shown>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render()).into_response()
 }
 
-async fn set_level(State(admin): State<Admin>, filter: String) -> Response {
+async fn set_level(State(Shown { admin, .. }): State<Shown>, filter: String) -> Response {
     let filter = filter.trim();
     match admin.log.set_level(filter) {
         Ok(()) => {

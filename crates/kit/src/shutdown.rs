@@ -43,8 +43,8 @@ impl Shutdown {
                 _ = term.recv() => "SIGTERM",
                 _ = int.recv() => "SIGINT",
             };
-            tracing::info!(signal = name, grace_seconds = listener.grace.as_secs_f64(), "shutting down");
             listener.trigger();
+            tracing::info!(signal = name, grace_seconds = listener.grace.as_secs_f64(), "shutting down");
         });
         Ok(shutdown)
     }
@@ -98,5 +98,33 @@ impl Shutdown {
                 Exit::Failure
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn finishing_in_time_is_a_success_and_cancels_whoever_still_works() {
+        let shutdown = Shutdown::manual(Duration::from_secs(60));
+        let token = shutdown.token();
+        assert_eq!(shutdown.finish(async move { token.cancelled().await }).await, Exit::Ok);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_done_at_the_deadline_is_dropped() {
+        let shutdown = Shutdown::manual(Duration::from_millis(10));
+        assert_eq!(shutdown.finish(std::future::pending()).await, Exit::Failure);
+    }
+
+    #[tokio::test]
+    async fn the_grace_period_counts_from_the_first_signal() {
+        let shutdown = Shutdown::manual(Duration::from_secs(60));
+        shutdown.trigger();
+        shutdown.begun().await;
+        let deadline = shutdown.deadline();
+        shutdown.clone().trigger();
+        assert_eq!(shutdown.deadline(), deadline);
     }
 }

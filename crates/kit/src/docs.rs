@@ -28,6 +28,47 @@ pub fn metrics_markdown(name: &str, inventory: &[MetricDoc]) -> String {
     text
 }
 
+/// The whole of `docs/configuration.md`; a table that two programs share is printed once.
+#[must_use]
+pub fn configuration_document(programs: &[(&str, Command)]) -> String {
+    let mut text = format!(
+        "# Configuration\n\n{GENERATED}\n\nEvery flag can also be given as the variable beside it; a flag beats its \
+         variable, and an empty variable counts as unset. Secrets come from files, never from flags. \
+         Add `--print-config` to a daemon's command line to see what holds and where each value came from. \
+         Durations are written `250ms`, `10s`, `2m` or as a number of seconds, sizes `512KiB` or `10MiB`. \
+         A value that is not allowed ends the program with code 78 and one line that says what is; a command line that \
+         is not understood, with code 2.\n"
+    );
+    let mut seen = Vec::new();
+    for (name, command) in programs {
+        text.push('\n');
+        section(name, "##", command, &mut seen, &mut text);
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+/// The whole of `docs/metrics.md`; what every daemon exports is listed once.
+#[must_use]
+pub fn metrics_document(daemons: &[(&str, Vec<MetricDoc>)]) -> String {
+    let everywhere = |doc: &&MetricDoc| daemons.iter().all(|(_, inventory)| inventory.contains(doc));
+    let shared: Vec<_> = daemons.iter().take(1).flat_map(|(_, first)| first).filter(everywhere).cloned().collect();
+    let mut text = format!(
+        "# Metrics\n\n{GENERATED}\n\nEach daemon serves its metrics at `/metrics` of its admin server \
+         (`--admin-addr`) in the Prometheus text format.\n"
+    );
+    let own = |inventory: &[MetricDoc]| inventory.iter().filter(|doc| !everywhere(doc)).cloned().collect::<Vec<_>>();
+    let sections = daemons.iter().map(|(name, inventory)| (*name, own(inventory)));
+    for (name, inventory) in std::iter::once(("Every daemon", shared)).chain(sections) {
+        text.push('\n');
+        text.push_str(&metrics_markdown(name, &inventory));
+    }
+    text
+}
+
+const GENERATED: &str = "Generated from the code by `make docs`; `make docs-check` fails when it is out of date.";
+
 /// What to do with a generated file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -204,6 +245,15 @@ mod tests {
             text.contains("| `baft_git_sync_syncs_total` | counter | `outcome` | Syncs by \\| outcome |"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_two_programs_share_is_listed_once() {
+        let text = configuration_document(&[("one", Daemon::command()), ("two", Daemon::command())]);
+        assert!(text.contains("## two\n\nFollows a remote.\n\nOptions: the same as for `one`."), "{text}");
+        let inventory = |name| crate::metrics::Metrics::new(name, crate::build_info!()).inventory();
+        let text = metrics_document(&[("one", inventory("one")), ("two", inventory("two"))]);
+        assert_eq!(text.matches("baft_build_info").count(), 1, "{text}");
     }
 
     #[test]

@@ -25,6 +25,12 @@ impl Oid {
         &self.0
     }
 
+    /// The id a file of this content has in every repository.
+    pub fn of_blob(content: &[u8]) -> Self {
+        // Hashing memory cannot fail; an id that no object has would only mean reading the file again.
+        git2::Oid::hash_object(git2::ObjectType::Blob, content).map_or(Self([0; 20]), Self::from)
+    }
+
     /// The first twelve digits, for people.
     pub fn short(&self) -> String {
         hex::encode(&self.0[..6])

@@ -131,7 +131,7 @@ impl Bus {
             },
         })?;
         let (bus, mut supervisor) = Self::assemble(args, identity, None, target, client, events, auth_failure);
-        supervisor.first_check().await?;
+        supervisor.first_check(&bus).await?;
         tokio::spawn(supervisor.run());
         Ok(bus)
     }

@@ -1,6 +1,7 @@
 //! Watching the connection: is it up, is the server good enough, what did the server refuse.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,11 @@ pub(crate) struct Supervisor {
     bus: Weak<Inner>,
     events: mpsc::UnboundedReceiver<Event>,
     auth_failures: u32,
+    /// The check of the current connection, while it goes on. Polled beside the events, which it depends on.
+    checking: Option<Checking>,
 }
+
+type Checking = Pin<Box<dyn Future<Output = Option<Check>> + Send>>;
 
 /// What checking a server gave.
 enum Check {
@@ -70,73 +75,80 @@ enum Check {
 
 impl Supervisor {
     pub(crate) fn new(bus: Weak<Inner>, events: mpsc::UnboundedReceiver<Event>) -> Self {
-        Self { bus, events, auth_failures: 0 }
+        Self { bus, events, auth_failures: 0, checking: None }
     }
 
     pub(crate) async fn run(mut self) {
-        let mut recheck = None;
         loop {
-            let event = tokio::select! {
-                event = self.events.recv() => match event {
-                    Some(event) => Some(event),
-                    None => return,
-                },
-                () = sleep_until(recheck) => None,
-            };
-            let Some(inner) = self.bus.upgrade() else {
-                return;
-            };
-            let bus = Bus { inner };
-            recheck = match event {
-                None | Some(Event::Connected) => self.connected(&bus, event.is_some()).await,
-                Some(event) => {
-                    let keep = !matches!(event, Event::Disconnected | Event::Closed | Event::Draining);
-                    self.other(&bus, event);
-                    recheck.filter(|_| keep)
+            tokio::select! {
+                event = self.events.recv() => {
+                    let (Some(event), Some(inner)) = (event, self.bus.upgrade()) else {
+                        return;
+                    };
+                    self.event(&Bus { inner }, event);
                 }
-            };
+                result = poll(&mut self.checking) => {
+                    self.checking = None;
+                    let (Some(result), Some(inner)) = (result, self.bus.upgrade()) else {
+                        return;
+                    };
+                    self.checked(&Bus { inner }, result);
+                }
+            }
         }
     }
 
     /// For [`Bus::connect_now`]: the first check, whose result the caller waits for.
-    pub(crate) async fn first_check(&mut self) -> Result<(), BusError> {
-        let Some(inner) = self.bus.upgrade() else {
-            return Err(BusError::Closed);
-        };
-        let bus = Bus { inner };
-        match check(&bus).await {
-            Check::Good => {
-                self.set(&bus, Link::Up);
-                Ok(())
+    pub(crate) async fn first_check(&mut self, bus: &Bus) -> Result<(), BusError> {
+        let mut checking = check_after(self.bus.clone(), Duration::ZERO);
+        loop {
+            // The check needs the events: a refusal is one.
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    // This connection is the one being checked.
+                    Some(Event::Connected) => bus.inner.metrics.connects.inc(),
+                    Some(event) => self.event(bus, event),
+                    None => return Err(BusError::Closed),
+                },
+                result = &mut checking => return match result {
+                    Some(Check::Good) => {
+                        self.set(bus, Link::Up);
+                        Ok(())
+                    }
+                    Some(Check::NotYet(error) | Check::Never(error)) => Err(error),
+                    None => Err(BusError::Closed),
+                },
             }
-            Check::NotYet(error) | Check::Never(error) => Err(error),
         }
     }
 
-    /// Checks the server; gives the time of the next check if it is not usable yet.
-    async fn connected(&mut self, bus: &Bus, fresh: bool) -> Option<Instant> {
-        self.auth_failures = 0;
-        if fresh {
-            bus.inner.metrics.connects.inc();
-            bus.inner.recent_violations.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        }
-        match check(bus).await {
-            Check::Good => {
-                self.set(bus, Link::Up);
-                None
+    fn event(&mut self, bus: &Bus, event: Event) {
+        match event {
+            Event::Connected => {
+                self.auth_failures = 0;
+                bus.inner.metrics.connects.inc();
+                bus.inner.recent_violations.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                self.checking = Some(check_after(self.bus.clone(), Duration::ZERO));
             }
+            Event::Disconnected | Event::Closed => {
+                self.checking = None;
+                self.other(bus, event);
+            }
+            event => self.other(bus, event),
+        }
+    }
+
+    fn checked(&mut self, bus: &Bus, result: Check) {
+        match result {
+            Check::Good => self.set(bus, Link::Up),
             Check::NotYet(error) => {
-                if bus.inner.client.connection_state() != async_nats::connection::State::Connected {
-                    return None;
-                }
-                self.set(bus, Link::Down { reason: error.to_string() });
-                Some(Instant::now() + RECHECK)
+                self.down(bus, &error.to_string());
+                self.checking = Some(check_after(self.bus.clone(), RECHECK));
             }
             Check::Never(error) => {
-                self.set(bus, Link::Down { reason: error.to_string() });
+                self.down(bus, &error.to_string());
                 tracing::error!(%error, "NATS cannot be used");
                 bus.inner.failure.send_replace(Some(error));
-                None
             }
         }
     }
@@ -210,11 +222,20 @@ impl Supervisor {
     }
 }
 
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+async fn poll(checking: &mut Option<Checking>) -> Option<Check> {
+    match checking {
+        Some(checking) => checking.await,
         None => std::future::pending().await,
     }
+}
+
+/// `None` when the last `Bus` is gone.
+fn check_after(bus: Weak<Inner>, delay: Duration) -> Checking {
+    Box::pin(async move {
+        tokio::time::sleep(delay).await;
+        let inner = bus.upgrade()?;
+        Some(check(&Bus { inner }).await)
+    })
 }
 
 /// Is the server new enough, and does it have JetStream for this account?

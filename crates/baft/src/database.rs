@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use duckdb::{AccessMode, Config, Connection};
+use duckdb::{AccessMode, Config, Connection, Statement};
 
 use crate::failure::Failure;
 use crate::output::elapsed;
@@ -63,6 +63,18 @@ impl Database {
     #[must_use]
     pub fn meta(&self, key: &str) -> Option<String> {
         self.connection.query_row("SELECT value FROM _meta WHERE key = ?", [key], |row| row.get(0)).ok()
+    }
+
+    /// Prepares a query of a person.
+    ///
+    /// # Errors
+    /// It is not understood, or not allowed.
+    pub fn prepare(&self, sql: &str) -> Result<Statement<'_>, Failure> {
+        // DuckDB allows this call, refuses to write the log when it comes to it, and aborts the process over that.
+        if sql.to_ascii_lowercase().contains("enable_logging") {
+            return Err(Failure::new("a query cannot turn on DuckDB's logging"));
+        }
+        self.connection.prepare(sql).map_err(|error| Failure::new(plain(&error)))
     }
 
     /// Interrupts whatever runs on the connection when the time is over, until the result is dropped.
@@ -146,4 +158,103 @@ fn cannot_open(path: &Path, error: &duckdb::Error) -> Failure {
             .hint("another program has opened this file for writing; published files must be opened read-only");
     }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published() -> (tempfile::TempDir, Workspace) {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join("itp.duckdb")).unwrap();
+        connection.execute_batch("CREATE TABLE entities (id VARCHAR); INSERT INTO entities VALUES ('G1')").unwrap();
+        drop(connection);
+        let workspace = Workspace::at(folder.path());
+        (folder, workspace)
+    }
+
+    #[test]
+    fn a_query_reads_the_database_and_reaches_nothing_else() {
+        let (folder, workspace) = published();
+        std::fs::write(folder.path().join("secret.csv"), "a,b\n1,2\n").unwrap();
+        let before = std::fs::read(workspace.database()).unwrap();
+        let database = Database::open(&workspace).unwrap();
+        let secret = folder.path().join("secret.csv");
+        let secret = secret.display();
+        let out = folder.path().join("out");
+        let out = out.display();
+        for sql in [
+            format!("SELECT * FROM '{secret}'"),
+            format!("SELECT * FROM read_text('{secret}')"),
+            format!("SELECT * FROM read_blob('{secret}')"),
+            format!("SELECT * FROM read_csv('{secret}')"),
+            format!("SELECT * FROM sniff_csv('{secret}')"),
+            format!("SELECT * FROM glob('{}/*')", folder.path().display()),
+            "SELECT * FROM glob('/etc/*')".to_owned(),
+            format!("COPY entities TO '{out}'"),
+            "COPY entities TO '/dev/stderr'".to_owned(),
+            format!("COPY (SELECT 1) TO '{out}' (FORMAT parquet)"),
+            format!("EXPORT DATABASE '{out}'"),
+            format!("IMPORT DATABASE '{out}'"),
+            format!("ATTACH '{out}' AS other"),
+            format!("ATTACH '{}' AS again (READ_WRITE)", workspace.database().display()),
+            "INSERT INTO entities VALUES ('G2')".to_owned(),
+            "DELETE FROM entities".to_owned(),
+            "DROP TABLE entities".to_owned(),
+            "CREATE TABLE t (a INTEGER)".to_owned(),
+            "INSTALL fts".to_owned(),
+            "INSTALL httpfs".to_owned(),
+            "LOAD httpfs".to_owned(),
+            format!("LOAD '{out}'"),
+            "SET enable_external_access = true".to_owned(),
+            "SET lock_configuration = false".to_owned(),
+            "SET memory_limit = '100GB'".to_owned(),
+            "SET temp_directory = '/'".to_owned(),
+            "PRAGMA enable_profiling = 'json'; PRAGMA profiling_output = '/tmp/x'".to_owned(),
+            "RESET memory_limit".to_owned(),
+            "CREATE PERSISTENT SECRET s (TYPE http)".to_owned(),
+            format!("CALL enable_logging(storage = 'file', storage_config = {{'path': '{out}'}})"),
+            format!("SELECT 1; COPY entities TO '{out}'; SELECT 2"),
+        ] {
+            let allowed = database.prepare(&sql).is_ok_and(|mut statement| statement.execute([]).is_ok());
+            assert!(!allowed, "this was allowed: {sql}");
+        }
+        assert!(!folder.path().join("out").exists());
+        assert_eq!(std::fs::read(workspace.database()).unwrap(), before);
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[test]
+    fn a_query_may_spill_to_disk_although_files_are_closed_to_it() {
+        let (_folder, workspace) = published();
+        let database = Database::open(&workspace).unwrap();
+        let setting = |name: &str| -> String {
+            database
+                .connection()
+                .query_row(&format!("SELECT current_setting('{name}')::VARCHAR"), [], |row| row.get(0))
+                .unwrap()
+        };
+        assert!(setting("temp_directory").contains("baft-query-"));
+        assert_eq!(setting("enable_external_access"), "false");
+    }
+
+    #[test]
+    fn a_query_without_end_is_stopped() {
+        let (_folder, workspace) = published();
+        let database = Database::open(&workspace).unwrap();
+        let limit = database.limit(Duration::from_millis(100));
+        let sql = "SELECT count(*) FROM range(1000000000000) a, range(1000000) b WHERE a.range % 7 = b.range % 11";
+        let error = database.connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap_err();
+        let failure = limit.explain(&error);
+        assert!(failure.message.contains("stopped after 100 ms"), "{failure}");
+    }
+
+    #[test]
+    fn without_a_database_the_hint_says_how_to_get_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = Database::open(&Workspace::at(folder.path())).err().unwrap();
+        assert_eq!(failure.exit, baft_kit::Exit::TryAgain);
+        assert!(failure.hint.unwrap().contains("baft up"));
+    }
 }

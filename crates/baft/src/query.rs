@@ -24,7 +24,7 @@ pub fn run(args: &QueryArgs, workspace: &Workspace) -> Result<(), Failure> {
     let database = Database::open(workspace)?;
     let limit = database.limit(args.timeout);
     let wrong = |error: duckdb::Error| limit.explain(&error);
-    let mut statement = database.connection().prepare(&sql).map_err(wrong)?;
+    let mut statement = database.prepare(&sql)?;
     // Streaming: a result without end neither fills the memory nor delays the first rows.
     drop(statement.stream_arrow([]).map_err(wrong)?);
     let names = distinct(statement.schema().fields().iter().map(|field| field.name().clone()).collect());

@@ -1,4 +1,4 @@
-//! The one module with `unsafe`: libgit2's process-global options.
+//! The one module with `unsafe`: libgit2's process-global options, and the allocator's.
 //!
 //! They are plain setters, but not thread safe against running operations, and two of them have no wrapper in `git2`. [`crate::init`] calls
 //! [`configure`] at most once, before any repository is opened by this crate.
@@ -31,9 +31,24 @@ pub(crate) fn configure(settings: &Settings) -> Result<(), RepoError> {
         if let Some(file) = &settings.ca_file {
             git2::opts::set_ssl_cert_file(file).map_err(fail)?;
         }
+        if let (Some(home), Some(_)) = (&settings.home, &settings.known_hosts)
+            && let Ok(home) = std::ffi::CString::new(home.as_os_str().as_encoded_bytes())
+        {
+            // libgit2 copies the string.
+            libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_SET_HOMEDIR as c_int, home.as_ptr());
+        }
         // Off by default in libgit2; covers loose objects, packs and refs. No wrapper in git2.
         libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_ENABLE_FSYNC_GITDIR as c_int, 1 as c_int);
     }
     *done = true;
     Ok(())
+}
+
+/// Gives memory that was freed back to the system: after a large checkout the allocator would otherwise hold on to it for ever.
+pub(crate) fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no preconditions; it only walks the allocator's own lists, under its locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }

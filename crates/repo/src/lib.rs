@@ -26,3 +26,8 @@ pub use oid::{Oid, OidError};
 pub use path::{PathError, RepoPath};
 pub use repo::{Author, CommitInfo, Entry, FileMode, RefInfo, Repo};
 pub use settings::{Settings, init};
+
+/// Gives freed memory back to the system. For daemons, after a piece of work and before a long wait.
+pub fn release_memory() {
+    ffi::release_memory();
+}

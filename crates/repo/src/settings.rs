@@ -1,6 +1,6 @@
 //! Process-wide settings of libgit2.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -15,6 +15,11 @@ pub struct Settings {
     pub io_timeout: Duration,
     /// Certificate authorities (PEM) to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Known SSH hosts. Each remote checks against its own file; this one also tells libssh2 which of a server's several keys to ask for,
+    /// so that a file which only knows the Ed25519 key of a host is enough. Needs [`Settings::home`].
+    pub known_hosts: Option<PathBuf>,
+    /// A folder of ours that libgit2 takes for the home directory, because it only looks for known hosts there.
+    pub home: Option<PathBuf>,
     /// Most memory for windows into pack files.
     pub window_bytes: usize,
     /// Most memory for cached objects.
@@ -27,6 +32,8 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             io_timeout: Duration::from_secs(30),
             ca_file: None,
+            known_hosts: None,
+            home: None,
             window_bytes: 64 << 20,
             cache_bytes: 1 << 20,
         }
@@ -42,7 +49,22 @@ pub fn init(settings: &Settings) -> Result<(), RepoError> {
     if DONE.get().is_some() {
         return Ok(());
     }
+    if let (Some(home), Some(known_hosts)) = (&settings.home, &settings.known_hosts) {
+        make_home(home, known_hosts).map_err(|e| RepoError::io("preparing", home, e))?;
+    }
     ffi::configure(settings)?;
     let _ = DONE.set(());
     Ok(())
+}
+
+/// A link, so that the file is read anew on every connection.
+fn make_home(home: &Path, known_hosts: &Path) -> std::io::Result<()> {
+    let ssh = home.join(".ssh");
+    std::fs::create_dir_all(&ssh)?;
+    let link = ssh.join("known_hosts");
+    match std::fs::remove_file(&link) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(std::path::absolute(known_hosts)?, link)
 }

@@ -1,8 +1,21 @@
 //! The network: listing, fetching and pushing refs of a remote, behind a trait so that another implementation can be added.
 
+mod auth;
+mod classify;
+mod cookies;
+mod deadline;
+mod known_hosts;
+mod libgit2;
+mod url;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use baft_kit::{Secret, SecretFile};
+
+pub use self::libgit2::Libgit2;
+pub use self::url::Scheme;
 use crate::{Oid, Repo};
 
 /// How a remote is reached and what may be shown to it.
@@ -14,19 +27,63 @@ pub struct Remote {
     pub credentials: Credentials,
     /// How an SSH host's key is checked.
     pub known_hosts: KnownHosts,
-    /// Everything done in one call must be finished by then.
+    /// Everything done in one call must be finished by then; two minutes when nothing is said.
     pub deadline: Option<Duration>,
 }
 
-/// What may be presented to a remote. Files are read on every use, so rotated secrets are picked up.
+/// What may be presented to a remote. Files are read on every use, so rotated secrets are picked up. Each is presented once per call, and
+/// only to the host of the remote's URL, whatever a redirect says.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
-    /// User name for password authentication; the URL's own wins.
+    /// User name for password authentication and SSH; the URL's own wins.
     pub username: Option<String>,
-    /// File holding the password or token.
-    pub password_file: Option<PathBuf>,
+    /// Password or token.
+    pub password: Option<Password>,
+    /// Somebody who makes user name and password when they are needed; tried first.
+    pub login: Option<Arc<dyn LoginSource>>,
     /// Private keys for SSH, tried in order.
     pub ssh_keys: Vec<PathBuf>,
+    /// Whether the keys of a running SSH agent may be used, after the files.
+    pub ssh_agent: SshAgent,
+    /// Cookies (Netscape's format) to send to HTTP remotes.
+    pub cookie_file: Option<PathBuf>,
+}
+
+/// Where a password comes from.
+#[derive(Debug, Clone)]
+pub enum Password {
+    /// A file, read on every use.
+    File(SecretFile),
+    /// A value from the environment.
+    Value(Secret),
+}
+
+/// Whether an SSH agent may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SshAgent {
+    /// No.
+    #[default]
+    Ignore,
+    /// Yes, when `SSH_AUTH_SOCK` names one.
+    Use,
+}
+
+/// A user name and password that somebody made for us.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// User name.
+    pub username: String,
+    /// Password or token.
+    pub password: Secret,
+}
+
+/// Somebody who makes a login when a remote asks for one: an askpass URL, a GitHub App.
+pub trait LoginSource: Send + Sync + std::fmt::Debug {
+    /// A login that is good now.
+    ///
+    /// # Errors
+    /// One line that says what failed.
+    fn login(&self) -> Result<Login, String>;
 }
 
 /// Which SSH host keys are accepted.
@@ -35,7 +92,7 @@ pub enum KnownHosts {
     /// None: SSH remotes are refused.
     #[default]
     None,
-    /// Those in this file (OpenSSH's format).
+    /// Those in this file (OpenSSH's format), read on every use. See [`crate::Settings::known_hosts`] for hosts with several keys.
     File(PathBuf),
     /// Any. Only for networks where nobody can stand in between.
     Any,
@@ -59,6 +116,8 @@ pub struct FetchReport {
     pub objects: usize,
     /// Bytes received.
     pub bytes: u64,
+    /// What the remote advertised on the same connection.
+    pub refs: Vec<RemoteRef>,
 }
 
 /// What the server said about one pushed ref.
@@ -96,7 +155,9 @@ pub enum Class {
     Disk,
     /// The deadline passed.
     Timeout,
-    /// The server refused (over quota, a hook, a protected branch).
+    /// A ref on the remote is not where it was expected to be.
+    Moved,
+    /// The server refused (over quota, too many requests, a hook, a protected branch).
     Refused,
     /// The URL or the server speaks something we do not.
     Unsupported,
@@ -112,6 +173,7 @@ impl Class {
             Self::Corrupt => "corrupt",
             Self::Disk => "disk",
             Self::Timeout => "timeout",
+            Self::Moved => "moved",
             Self::Refused => "refused",
             Self::Unsupported => "unsupported",
         }
@@ -119,7 +181,7 @@ impl Class {
 }
 
 /// A remote operation that failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}", hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default())]
 pub struct TransportError {
     /// What kind of failure.
@@ -130,7 +192,18 @@ pub struct TransportError {
     pub hint: Option<String>,
 }
 
-/// A way to talk to remotes.
+impl TransportError {
+    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A way to talk to remotes. Calls block; none outlives the remote's deadline by more than a moment.
 pub trait Transport: Send + Sync {
     /// The refs the remote has now. Transfers no objects.
     ///
@@ -147,6 +220,7 @@ pub trait Transport: Send + Sync {
     /// Pushes refs by compare-and-swap and reports what the server said about each.
     ///
     /// # Errors
-    /// When the push did not happen as a whole; a ref the server refused is in the report instead.
+    /// [`Class::Moved`] when a ref is not where it was expected (nothing was sent then); any other class when the push did not happen as a
+    /// whole. A ref the server refused is in the report instead.
     fn push(&self, repo: &Repo, remote: &Remote, specs: &[PushSpec]) -> Result<Vec<PushedRef>, TransportError>;
 }

@@ -1,0 +1,542 @@
+//! Building a checkout's tree: one walk over the new tree and the manifest of an old one, side by side.
+//!
+//! The same walk serves three bases. With [`Base::Empty`] every file is written. With [`Base::Linked`] files whose id and mode did not change
+//! are linked from the old checkout, after a look at whether they still are what was written there. With [`Base::InPlace`] the folder is
+//! already a copy of the old tree that nobody else knows (see `spare`), so unchanged files only need that look.
+//!
+//! # What is synced, and why that is enough
+//!
+//! The promise: after a power cut, a name that readers can reach is a whole checkout. Readers reach it through `rename` and then the link,
+//! so everything below must be on disk before the rename. That means the content of *new* files (a linked file's content was synced when
+//! it was new) and every folder whose entries are new: all of them in a linked tree, only the changed ones in place. Inodes whose link count
+//! went up need nothing: fsck repairs counts, data is not affected, and the journals of ext4, XFS and btrfs order it with the folder entry.
+//! Up to [`FEW`] files and folders are synced one by one, so that other writers' dirty pages on the same volume cost us nothing; beyond that
+//! one `syncfs` is cheaper than thousands of flushes (a first checkout, a spare), and runs off the critical path in every case but the first.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use git2::ObjectType;
+
+use super::files::{self, Permissions};
+use super::manifest::{Cursor, Manifest, Record, Stat, Window, Writer};
+use crate::path::check_part;
+use crate::{FileMode, Oid, Repo, RepoError};
+
+/// So many `fsync`s are made one by one; beyond, one `syncfs`.
+const FEW: usize = 48;
+/// Two descriptors per level are open during the walk.
+const DEEPEST: usize = 200;
+
+/// What there is already.
+pub(super) enum Base<'m> {
+    /// Nothing.
+    Empty,
+    /// A checkout to link from.
+    Linked { manifest: &'m Manifest, root: OwnedFd },
+    /// The folder being built already holds what the manifest says.
+    InPlace { manifest: &'m Manifest },
+}
+
+/// What a build did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) kept: usize,
+    pub(super) written: usize,
+    pub(super) bytes: u64,
+    /// Files of the base that were not what its manifest says.
+    pub(super) altered: usize,
+}
+
+/// Why a build stopped.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Failed(RepoError),
+    /// The caller asked.
+    Interrupted,
+    /// A folder of an in-place base has entries nobody wrote there: start again from something else.
+    NotOurs,
+}
+
+impl From<RepoError> for Stop {
+    fn from(error: RepoError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+pub(super) struct Builder<'a> {
+    repo: &'a Repo,
+    odb: git2::Odb<'a>,
+    commit: Oid,
+    permissions: Permissions,
+    interrupted: &'a dyn Fn() -> bool,
+    window: Window,
+    in_place: bool,
+    writer: Writer,
+    counts: Counts,
+    synced: usize,
+    path: Vec<u8>,
+    depth: usize,
+}
+
+type Names<'a> = Vec<(Vec<u8>, FileKind, Oid)>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FileKind {
+    Tree,
+    File(FileMode),
+}
+
+/// How a checkout is made, whatever its base.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'a> {
+    pub(super) commit: Oid,
+    pub(super) permissions: Permissions,
+    /// See [`Writer::new`].
+    pub(super) kind: u64,
+    /// Asked between folders.
+    pub(super) interrupted: &'a dyn Fn() -> bool,
+}
+
+/// Builds the tree of a commit in `root`, which is empty unless the base is in place, and returns its manifest. Everything is on disk then,
+/// except `root`'s own name.
+pub(super) fn build(
+    repo: &Repo,
+    plan: Plan<'_>,
+    base: Base<'_>,
+    root: BorrowedFd<'_>,
+) -> Result<(Manifest, Counts), Stop> {
+    let Plan { commit, permissions, kind, interrupted } = plan;
+    let tree = repo.tree_id(commit)?;
+    let (old, source, in_place) = match base {
+        Base::Empty => (None, None, false),
+        Base::Linked { manifest, root } => (Some(manifest), Some(root), false),
+        Base::InPlace { manifest } => (Some(manifest), None, true),
+    };
+    let mut builder = Builder {
+        repo,
+        odb: repo.git.odb().map_err(|e| RepoError::git("opening the object store", e))?,
+        commit,
+        permissions,
+        interrupted,
+        window: old.map(Manifest::window).unwrap_or_default(),
+        in_place,
+        writer: Writer::new(tree, kind, old.map_or(0, |old| old.as_bytes().len() + 1024)),
+        counts: Counts::default(),
+        synced: 0,
+        path: Vec::new(),
+        depth: 0,
+    };
+    let mtime =
+        || files::stat_fd(root).map(|stat| stat.mtime).map_err(|e| RepoError::io("looking at", "a checkout", e));
+    if in_place && old.map(Manifest::root_mtime) != Some(mtime()?) {
+        return Err(Stop::NotOurs);
+    }
+    let same = old.is_some_and(|old| old.tree() == tree);
+    let mut cursor = old.map(Manifest::cursor);
+    let mut fresh = !in_place;
+    match cursor.as_mut() {
+        Some(cursor) if same => builder.same(cursor, source.as_ref().map(AsFd::as_fd), root, &mut fresh)?,
+        cursor => builder.changed(tree, cursor, source.as_ref().map(AsFd::as_fd), root, &mut fresh)?,
+    }
+    if fresh {
+        builder.sync_dir(root)?;
+    }
+    if builder.synced > FEW {
+        rustix::fs::syncfs(root).map_err(|e| builder.io("syncing", e.into()))?;
+    }
+    Ok((builder.writer.finish(mtime()?), builder.counts))
+}
+
+impl<'a> Builder<'a> {
+    /// A folder whose tree is that of the manifest.
+    fn same(
+        &mut self,
+        old: &mut Cursor<'_>,
+        source: Option<BorrowedFd<'_>>,
+        target: BorrowedFd<'_>,
+        fresh: &mut bool,
+    ) -> Result<(), Stop> {
+        loop {
+            match old.next() {
+                None | Some(Record::Leave) => return Ok(()),
+                Some(Record::File { name, mode, oid, stat }) => {
+                    self.keep(name, mode, oid, stat, source, target, fresh)?
+                }
+                Some(Record::Dir { name, tree, mtime }) => {
+                    self.folder(
+                        name,
+                        tree,
+                        Some((old, mtime)),
+                        source,
+                        target,
+                        fresh,
+                        |this, old, source, dir, fresh| old.map_or(Ok(()), |old| this.same(old, source, dir, fresh)),
+                    )?;
+                }
+            }
+        }
+    }
+
+    /// A folder whose tree differs from the manifest's, or that is new.
+    fn changed(
+        &mut self,
+        tree: Oid,
+        mut old: Option<&mut Cursor<'_>>,
+        source: Option<BorrowedFd<'_>>,
+        target: BorrowedFd<'_>,
+        fresh: &mut bool,
+    ) -> Result<(), Stop> {
+        for (name, kind, oid) in self.entries(tree)? {
+            let before = old.as_deref_mut().map_or(Ok(None), |old| self.advance(old, &name, kind, target, fresh))?;
+            match (kind, before) {
+                (FileKind::File(mode), Some(Record::File { mode: old_mode, oid: old_oid, stat, .. }))
+                    if (mode, oid) == (old_mode, old_oid) =>
+                {
+                    self.keep(&name, mode, oid, stat, source, target, fresh)?;
+                }
+                (FileKind::File(mode), before) => {
+                    if before.is_some() && self.in_place {
+                        self.remove(&name, mode == FileMode::Submodule, target)?;
+                    }
+                    self.write(&name, mode, oid, target)?;
+                    *fresh = true;
+                }
+                (FileKind::Tree, Some(Record::Dir { tree: old_tree, mtime, .. })) => {
+                    let same = old_tree == oid;
+                    self.folder(&name, oid, old.as_deref_mut().map(|old| (old, mtime)), source, target, fresh, {
+                        |this: &mut Self, old, source, dir, fresh| match old {
+                            Some(old) if same => this.same(old, source, dir, fresh),
+                            old => this.changed(oid, old, source, dir, fresh),
+                        }
+                    })?;
+                }
+                (FileKind::Tree, _) => {
+                    self.folder(&name, oid, None, None, target, fresh, |this, _, _, dir, fresh| {
+                        this.changed(oid, None, None, dir, fresh)
+                    })?;
+                }
+            }
+        }
+        // Whatever the manifest has beyond the last name is gone.
+        if let Some(old) = old {
+            while let Some(record) = old.peek() {
+                self.gone(old, record, target, fresh)?;
+            }
+            old.next();
+        }
+        Ok(())
+    }
+
+    /// Moves the manifest to this name: what lies before it is gone, and the record is taken when it is of the same kind.
+    fn advance<'m>(
+        &mut self,
+        old: &mut Cursor<'m>,
+        name: &[u8],
+        kind: FileKind,
+        target: BorrowedFd<'_>,
+        fresh: &mut bool,
+    ) -> Result<Option<Record<'m>>, Stop> {
+        while let Some(record) = old.peek() {
+            let (old_name, is_dir) = match record {
+                Record::Dir { name, .. } => (name, true),
+                Record::File { name, .. } => (name, false),
+                Record::Leave => return Ok(None),
+            };
+            match order(old_name, is_dir).cmp(order(name, kind == FileKind::Tree)) {
+                std::cmp::Ordering::Less => self.gone(old, record, target, fresh)?,
+                std::cmp::Ordering::Equal => return Ok(old.next()),
+                std::cmp::Ordering::Greater => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// A name that the new tree does not have.
+    fn gone(
+        &mut self,
+        old: &mut Cursor<'_>,
+        record: Record<'_>,
+        target: BorrowedFd<'_>,
+        fresh: &mut bool,
+    ) -> Result<(), Stop> {
+        old.next();
+        let (name, is_dir) = match record {
+            Record::Dir { name, .. } => {
+                old.skip_dir();
+                (name, true)
+            }
+            Record::File { name, mode, .. } => (name, mode == FileMode::Submodule),
+            Record::Leave => return Ok(()),
+        };
+        if self.in_place {
+            self.remove(name, is_dir, target)?;
+            *fresh = true;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &[u8], is_dir: bool, target: BorrowedFd<'_>) -> Result<(), Stop> {
+        let result =
+            if is_dir { files::remove_tree(target, name, &|| false).map(drop) } else { files::unlink(target, name) };
+        match result {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.io("removing", e).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// One folder: made or entered, filled by `fill`, synced when its entries are new.
+    #[allow(clippy::too_many_arguments, reason = "the walk's state, passed down one level")]
+    fn folder<'m>(
+        &mut self,
+        name: &[u8],
+        tree: Oid,
+        old: Option<(&mut Cursor<'m>, i64)>,
+        source: Option<BorrowedFd<'_>>,
+        target: BorrowedFd<'_>,
+        fresh: &mut bool,
+        fill: impl FnOnce(
+            &mut Self,
+            Option<&mut Cursor<'m>>,
+            Option<BorrowedFd<'_>>,
+            BorrowedFd<'_>,
+            &mut bool,
+        ) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        if (self.interrupted)() {
+            return Err(Stop::Interrupted);
+        }
+        if self.depth >= DEEPEST {
+            return Err(self.hostile("more than 200 folders deep").into());
+        }
+        let length = self.path.len();
+        self.path.extend_from_slice(name);
+        self.path.push(b'/');
+        self.depth += 1;
+        let existing = self.in_place && old.is_some();
+        let (dir, mut inner) = if existing {
+            let dir = files::open_dir(target, name).map_err(|_| Stop::NotOurs)?;
+            let now = files::stat_fd(&dir).map_err(|e| self.io("looking at", e))?;
+            if old.as_ref().is_some_and(|(_, mtime)| now.mtime != *mtime) {
+                return Err(Stop::NotOurs);
+            }
+            (dir, false)
+        } else {
+            *fresh = true;
+            (files::make_dir(target, name, self.permissions).map_err(|e| self.create_error(e))?, true)
+        };
+        // A source folder that somebody removed is no source; its files are written afresh.
+        let source = source.filter(|_| old.is_some()).and_then(|source| files::open_dir(source, name).ok());
+        let mark = self.writer.enter(name, tree);
+        fill(self, old.map(|(old, _)| old), source.as_ref().map(AsFd::as_fd), dir.as_fd(), &mut inner)?;
+        if inner {
+            self.sync_dir(dir.as_fd())?;
+        }
+        let mtime = files::stat_fd(&dir).map_err(|e| self.io("looking at", e))?.mtime;
+        self.writer.leave(mark, mtime);
+        self.path.truncate(length);
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// A file that the base has: shared if it still is what was written there, written afresh if not.
+    #[allow(clippy::too_many_arguments, reason = "the walk's state, passed down one level")]
+    fn keep(
+        &mut self,
+        name: &[u8],
+        mode: FileMode,
+        oid: Oid,
+        recorded: Stat,
+        source: Option<BorrowedFd<'_>>,
+        target: BorrowedFd<'_>,
+        fresh: &mut bool,
+    ) -> Result<(), Stop> {
+        let place = if self.in_place { Some(target) } else { source };
+        if mode == FileMode::Submodule {
+            if !self.in_place {
+                self.write(name, mode, oid, target)?;
+            } else {
+                self.writer.file(name, mode, oid, Stat::default());
+            }
+            return Ok(());
+        }
+        let Some(place) = place else { return self.write(name, mode, oid, target) };
+        if let Some(now) = intact(place, name, mode, oid, recorded, self.window, self.permissions) {
+            let stat = if self.in_place {
+                Some(now)
+            } else {
+                match files::link(place, target, name) {
+                    Ok(()) => {
+                        *fresh = true;
+                        let linked = files::stat(target, name).map_err(|e| self.file_io("looking at", name, e))?;
+                        // The name could have been given to another file between the look and the link.
+                        (Stat { ctime: 0, ..linked } == Stat { ctime: 0, ..now }).then_some(linked)
+                    }
+                    // Too many links (ext4 allows 65,000), a file system without links, another device: a copy serves as well.
+                    Err(e)
+                        if matches!(
+                            e.raw_os_error(),
+                            Some(libc::EMLINK | libc::EPERM | libc::EXDEV | libc::EOPNOTSUPP | libc::ENOENT)
+                        ) =>
+                    {
+                        return self.write(name, mode, oid, target);
+                    }
+                    Err(e) => return Err(self.file_io("linking", name, e).into()),
+                }
+            };
+            if let Some(stat) = stat {
+                self.counts.kept += 1;
+                self.writer.file(name, mode, oid, stat);
+                return Ok(());
+            }
+            self.remove(name, false, target)?;
+        } else if self.in_place {
+            self.remove(name, false, target)?;
+        }
+        self.counts.altered += 1;
+        *fresh = true;
+        self.write(name, mode, oid, target)
+    }
+
+    /// A file from the object store.
+    fn write(&mut self, name: &[u8], mode: FileMode, oid: Oid, target: BorrowedFd<'_>) -> Result<(), Stop> {
+        check_part(name).map_err(|reason| self.hostile_name(name, reason))?;
+        if mode == FileMode::Submodule {
+            files::create(target, name, mode, &[], self.permissions).map_err(|e| self.file_io("creating", name, e))?;
+            self.writer.file(name, mode, oid, Stat::default());
+            return Ok(());
+        }
+        let object = self.odb.read(oid.git()).map_err(|e| RepoError::git("reading a blob", e))?;
+        if object.kind() != ObjectType::Blob {
+            return Err(self.hostile_name(name, "it is not a file's content").into());
+        }
+        let content = object.data();
+        if mode == FileMode::Symlink && (content.is_empty() || content.contains(&0)) {
+            return Err(self.hostile_name(name, "its link target is empty or has a NUL").into());
+        }
+        let file = files::create(target, name, mode, content, self.permissions).map_err(|e| match e.kind() {
+            // A folder that became a file, and whose old entry comes later in the walk.
+            io::ErrorKind::AlreadyExists if self.in_place => Stop::NotOurs,
+            io::ErrorKind::AlreadyExists => self.hostile_name(name, "the name is there twice").into(),
+            _ => self.file_io("writing", name, e).into(),
+        })?;
+        if let Some(file) = &file {
+            self.synced += 1;
+            if self.synced <= FEW {
+                file.sync_all().map_err(|e| self.file_io("syncing", name, e))?;
+            }
+        }
+        let stat = files::stat(target, name).map_err(|e| self.file_io("looking at", name, e))?;
+        self.counts.written += 1;
+        self.counts.bytes += content.len() as u64;
+        self.writer.file(name, mode, oid, stat);
+        Ok(())
+    }
+
+    fn sync_dir(&mut self, dir: BorrowedFd<'_>) -> Result<(), RepoError> {
+        self.synced += 1;
+        if self.synced <= FEW { rustix::fs::fsync(dir).map_err(|e| self.io("syncing", e.into())) } else { Ok(()) }
+    }
+
+    fn entries(&self, tree: Oid) -> Result<Names<'a>, RepoError> {
+        let tree = self.repo.git.find_tree(tree.git()).map_err(|e| RepoError::git("reading a tree", e))?;
+        let mut names = Vec::with_capacity(tree.len());
+        for entry in tree.iter() {
+            let name = entry.name_bytes();
+            check_part(name).map_err(|reason| self.hostile_name(name, reason))?;
+            let kind = if entry.filemode() & 0o170_000 == 0o040_000 {
+                FileKind::Tree
+            } else {
+                let mode = FileMode::from_raw(entry.filemode());
+                FileKind::File(mode.ok_or_else(|| self.hostile_name(name, "it has an unknown mode"))?)
+            };
+            names.push((name.to_vec(), kind, entry.id().into()));
+        }
+        Ok(names)
+    }
+
+    fn shown(&self, name: &[u8]) -> String {
+        format!("{}{}", self.path.escape_ascii(), name.escape_ascii())
+    }
+
+    fn io(&self, doing: &'static str, source: io::Error) -> RepoError {
+        RepoError::io(doing, self.shown(b""), source)
+    }
+
+    fn file_io(&self, doing: &'static str, name: &[u8], source: io::Error) -> RepoError {
+        RepoError::io(doing, self.shown(name), source)
+    }
+
+    fn create_error(&self, source: io::Error) -> RepoError {
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            return self.hostile("the name is there twice");
+        }
+        self.io("creating", source)
+    }
+
+    fn hostile(&self, reason: &str) -> RepoError {
+        RepoError::HostilePath { commit: self.commit, path: self.shown(b""), reason: reason.to_owned() }
+    }
+
+    fn hostile_name(&self, name: &[u8], reason: &str) -> RepoError {
+        RepoError::HostilePath { commit: self.commit, path: self.shown(name), reason: reason.to_owned() }
+    }
+}
+
+/// The file's present state when it is what the manifest says, by its stamps or, when only `ctime` moved, by its content.
+fn intact(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    mode: FileMode,
+    oid: Oid,
+    recorded: Stat,
+    window: Window,
+    permissions: Permissions,
+) -> Option<Stat> {
+    let now = files::stat(dir, name).ok()?;
+    if (Stat { ctime: recorded.ctime, ..now }) != recorded {
+        return None;
+    }
+    if now.ctime == recorded.ctime || window.holds(now.ctime) {
+        return Some(now);
+    }
+    let same = files::has_mode(dir, name, mode, permissions).ok()?
+        && files::content(dir, name, mode).is_ok_and(|content| hash(&content) == Some(oid));
+    same.then_some(now)
+}
+
+/// Whether a checkout still is exactly what its manifest says: every file, and no entry more.
+pub(super) fn is_intact(manifest: &Manifest, root: BorrowedFd<'_>, permissions: Permissions) -> bool {
+    let fits = |dir: BorrowedFd<'_>, mtime: i64| files::stat_fd(dir).is_ok_and(|stat| stat.mtime == mtime);
+    let mut cursor = manifest.cursor();
+    let mut dirs: Vec<OwnedFd> = Vec::new();
+    if !fits(root, manifest.root_mtime()) {
+        return false;
+    }
+    loop {
+        let dir = dirs.last().map_or(root, AsFd::as_fd);
+        match cursor.next() {
+            None => return true,
+            Some(Record::Leave) => drop(dirs.pop()),
+            Some(Record::Dir { name, mtime, .. }) => match files::open_dir(dir, name) {
+                Ok(opened) if fits(opened.as_fd(), mtime) => dirs.push(opened),
+                _ => return false,
+            },
+            Some(Record::File { mode: FileMode::Submodule, .. }) => {}
+            Some(Record::File { name, mode, oid, stat }) => {
+                if intact(dir, name, mode, oid, stat, manifest.window(), permissions).is_none() {
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+/// Git sorts a folder as if its name ended in a slash.
+fn order(name: &[u8], is_dir: bool) -> impl Iterator<Item = u8> + '_ {
+    name.iter().copied().chain(is_dir.then_some(b'/'))
+}
+
+fn hash(content: &[u8]) -> Option<Oid> {
+    git2::Oid::hash_object(ObjectType::Blob, content).ok().map(Oid::from)
+}

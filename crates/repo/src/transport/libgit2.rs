@@ -1,0 +1,250 @@
+//! The transport over libgit2: `file`, `http(s)` and `ssh`.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use git2::{AutotagOption, CertificateCheckStatus, Direction, ErrorClass, ErrorCode, FetchOptions, ProxyOptions};
+use git2::{PushOptions, RemoteCallbacks, RemoteRedirect, Repository};
+
+use super::auth::Offers;
+use super::classify::classify;
+use super::deadline::{self, Deadline};
+use super::known_hosts::{self, Verdict};
+use super::url::{self, Address, Scheme};
+use super::{
+    Class, FetchReport, KnownHosts, PushSpec, PushedRef, Remote, RemoteRef, Transport, TransportError, cookies,
+};
+use crate::{Oid, Repo};
+
+/// libgit2's transports, with what they lack: bounded authentication, a total deadline, a host key check against a configured file, and the
+/// server's word about every pushed ref.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Libgit2;
+
+/// One operation on one remote.
+struct Call {
+    remote: Remote,
+    address: Address,
+    shown: String,
+    deadline: Deadline,
+    cookie: Option<String>,
+}
+
+impl Call {
+    fn new(remote: &Remote) -> Result<Self, TransportError> {
+        let address = url::parse(&remote.url)?;
+        let shown = baft_kit::log::redact_url(&remote.url);
+        let cookie = match &remote.credentials.cookie_file {
+            Some(file) if matches!(address.scheme, Scheme::Http | Scheme::Https) => cookies::header(file, &address)
+                .map_err(|e| {
+                    TransportError::new(Class::Auth, format!("cannot read the cookie file {}: {e}", file.display()))
+                })?,
+            _ => None,
+        };
+        Ok(Self { remote: remote.clone(), address, shown, deadline: Deadline::after(remote.deadline), cookie })
+    }
+
+    /// Local remotes are read in place; everything else gets a thread that can be left behind.
+    fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, TransportError> + Send + 'static,
+    ) -> Result<T, TransportError> {
+        if self.address.scheme == Scheme::Local {
+            return work(&self);
+        }
+        let (deadline, shown) = (self.deadline, self.shown.clone());
+        deadline::run(deadline, &shown, move || work(&self))
+    }
+
+    fn error(&self, error: &git2::Error, doing: &str) -> TransportError {
+        if self.deadline.passed() {
+            return self.deadline.error(&self.shown);
+        }
+        classify(error, doing, &self.shown)
+    }
+
+    fn callbacks<'cb>(&self) -> RemoteCallbacks<'cb> {
+        let mut callbacks = RemoteCallbacks::new();
+        let mut offers = Offers::new(self.remote.credentials.clone(), self.address.clone());
+        callbacks.credentials(move |url, user, allowed| offers.answer(url, user, allowed));
+        let (known_hosts, address) = (self.remote.known_hosts.clone(), self.address.clone());
+        callbacks.certificate_check(move |cert, host| match cert.as_hostkey() {
+            // TLS: OpenSSL's verdict stands.
+            None => Ok(CertificateCheckStatus::CertificatePassthrough),
+            Some(key) => check_host_key(&known_hosts, host, address.port, key.hostkey()),
+        });
+        let deadline = self.deadline;
+        callbacks.transfer_progress(move |_| !deadline.passed());
+        callbacks.sideband_progress(move |_| !deadline.passed());
+        callbacks
+    }
+
+    fn redirects(&self) -> RemoteRedirect {
+        // A cookie header would follow a redirect to another server.
+        if self.cookie.is_some() { RemoteRedirect::None } else { RemoteRedirect::Initial }
+    }
+
+    fn fetch_options<'cb>(&self) -> FetchOptions<'cb> {
+        let mut options = FetchOptions::new();
+        options.remote_callbacks(self.callbacks()).proxy_options(proxy()).download_tags(AutotagOption::None);
+        options.update_fetchhead(false).follow_redirects(self.redirects());
+        if let Some(cookie) = &self.cookie {
+            options.custom_headers(&[cookie]);
+        }
+        options
+    }
+
+    fn list(&self) -> Result<Vec<RemoteRef>, TransportError> {
+        let fail = |e: git2::Error| self.error(&e, "listing");
+        if self.cookie.is_some() {
+            return self.list_by_fetching_nothing();
+        }
+        let mut remote = git2::Remote::create_detached(self.remote.url.as_str()).map_err(fail)?;
+        let connection = remote.connect_auth(Direction::Fetch, Some(self.callbacks()), Some(proxy())).map_err(fail)?;
+        Ok(connection.list().map_err(fail)?.iter().map(advertised).collect())
+    }
+
+    /// Only a fetch takes extra headers, so with cookies we fetch a ref that nobody has and look at what was advertised.
+    fn list_by_fetching_nothing(&self) -> Result<Vec<RemoteRef>, TransportError> {
+        let fail = |e: git2::Error| self.error(&e, "listing");
+        let repo = git2::Odb::new().and_then(Repository::from_odb).map_err(fail)?;
+        let mut remote = repo.remote_anonymous(&self.remote.url).map_err(fail)?;
+        remote.fetch(&["refs/baft/none:refs/baft/none"], Some(&mut self.fetch_options()), None).map_err(fail)?;
+        Ok(remote.list().map_err(fail)?.iter().map(advertised).collect())
+    }
+
+    fn fetch(&self, git: &Repository, refspecs: &[String]) -> Result<FetchReport, TransportError> {
+        let fail = |e: git2::Error| self.error(&e, "fetching from");
+        let mut remote = git.remote_anonymous(&self.remote.url).map_err(fail)?;
+        remote.fetch(refspecs, Some(&mut self.fetch_options()), Some("git-sync: fetch")).map_err(fail)?;
+        let stats = remote.stats();
+        let (objects, bytes) = (stats.received_objects(), stats.received_bytes() as u64);
+        Ok(FetchReport { objects, bytes, refs: remote.list().map_err(fail)?.iter().map(advertised).collect() })
+    }
+
+    fn push(&self, git: &Repository, specs: &[PushSpec]) -> Result<Vec<PushedRef>, TransportError> {
+        let fail = |e: git2::Error| self.error(&e, "pushing to");
+        let answers: Rc<RefCell<Vec<PushedRef>>> = Rc::default();
+        let moved = Rc::new(Cell::new(false));
+        let mut callbacks = self.callbacks();
+        let seen = Rc::clone(&answers);
+        callbacks.push_update_reference(move |name, rejected| {
+            seen.borrow_mut().push(PushedRef { name: name.to_owned(), rejected: rejected.map(str::to_owned) });
+            Ok(())
+        });
+        let (wanted, lost) = (specs.to_vec(), Rc::clone(&moved));
+        callbacks.push_negotiation(move |updates| {
+            for update in updates {
+                let name = update.dst_refname().unwrap_or_default();
+                let Some(spec) = wanted.iter().find(|spec| spec.name == name) else { continue };
+                if Oid::from(update.src()) != spec.expected.unwrap_or_else(zero) {
+                    lost.set(true);
+                    return Err(git2::Error::new(
+                        ErrorCode::NotFastForward,
+                        ErrorClass::Callback,
+                        format!("{name} is at {} on the server, not where it was expected", update.src()),
+                    ));
+                }
+            }
+            Ok(())
+        });
+        let mut options = PushOptions::new();
+        options.remote_callbacks(callbacks).proxy_options(proxy()).follow_redirects(self.redirects());
+        if let Some(cookie) = &self.cookie {
+            options.custom_headers(&[cookie]);
+        }
+        // `+`: whether the update is allowed was decided above, against what the server has now.
+        let refspecs: Vec<String> = specs
+            .iter()
+            .map(|spec| match spec.new {
+                Some(new) => format!("+{new}:{}", spec.name),
+                None => format!(":{}", spec.name),
+            })
+            .collect();
+        let mut remote = git.remote_anonymous(&self.remote.url).map_err(fail)?;
+        let result = remote.push(&refspecs, Some(&mut options));
+        drop(options);
+        match result {
+            Err(e) if moved.get() => return Err(TransportError::new(Class::Moved, e.message())),
+            Err(e) => return Err(fail(e)),
+            Ok(()) => {}
+        }
+        let mut answers = answers.take();
+        // libgit2 says Ok for refs the server refused; and a ref the server said nothing about was not taken either.
+        for spec in
+            specs.iter().filter(|spec| !answers.iter().any(|answer| answer.name == spec.name)).collect::<Vec<_>>()
+        {
+            answers.push(PushedRef {
+                name: spec.name.clone(),
+                rejected: Some("the server did not confirm it".to_owned()),
+            });
+        }
+        Ok(answers)
+    }
+}
+
+impl Transport for Libgit2 {
+    fn list(&self, remote: &Remote) -> Result<Vec<RemoteRef>, TransportError> {
+        Call::new(remote)?.run(Call::list)
+    }
+
+    fn fetch(&self, repo: &Repo, remote: &Remote, refspecs: &[String]) -> Result<FetchReport, TransportError> {
+        let call = Call::new(remote)?;
+        if call.address.scheme == Scheme::Local {
+            return call.fetch(&repo.git, refspecs);
+        }
+        let (path, refspecs) = (repo.git_dir().to_owned(), refspecs.to_vec());
+        call.run(move |call| call.fetch(&reopen(call, &path)?, &refspecs))
+    }
+
+    fn push(&self, repo: &Repo, remote: &Remote, specs: &[PushSpec]) -> Result<Vec<PushedRef>, TransportError> {
+        let (path, specs) = (repo.git_dir().to_owned(), specs.to_vec());
+        Call::new(remote)?.run(move |call| call.push(&reopen(call, &path)?, &specs))
+    }
+}
+
+/// A thread that may be left behind needs a repository of its own.
+fn reopen(call: &Call, path: &std::path::Path) -> Result<Repository, TransportError> {
+    Repository::open(path).map_err(|e| call.error(&e, "opening the local repository for"))
+}
+
+fn proxy<'a>() -> ProxyOptions<'a> {
+    let mut options = ProxyOptions::new();
+    options.auto();
+    options
+}
+
+fn advertised(head: &git2::RemoteHead<'_>) -> RemoteRef {
+    RemoteRef { name: head.name().to_owned(), oid: head.oid().into(), target: head.symref_target().map(str::to_owned) }
+}
+
+fn zero() -> Oid {
+    Oid::from_bytes([0; 20])
+}
+
+fn check_host_key(
+    known_hosts: &KnownHosts,
+    host: &str,
+    port: Option<u16>,
+    key: Option<&[u8]>,
+) -> Result<CertificateCheckStatus, git2::Error> {
+    let refuse = |message: String| Err(git2::Error::new(ErrorCode::Certificate, ErrorClass::Callback, &message));
+    let file = match known_hosts {
+        KnownHosts::Any => return Ok(CertificateCheckStatus::CertificateOk),
+        KnownHosts::None => {
+            return refuse(format!("no known hosts are configured, so the key of {host} cannot be checked"));
+        }
+        KnownHosts::File(file) => file,
+    };
+    let Some(key) = key else { return refuse(format!("{host} showed no key")) };
+    match known_hosts::check_file(file, host, port, key) {
+        Ok(Verdict::Known) => Ok(CertificateCheckStatus::CertificateOk),
+        Ok(Verdict::Different) => refuse(format!(
+            "the key of {host} is not the one in {}: somebody may be standing in between, or the server has a new key",
+            file.display()
+        )),
+        Ok(Verdict::Unknown) => refuse(format!("{host} is not in {}", file.display())),
+        Ok(Verdict::Revoked) => refuse(format!("the key of {host} is revoked in {}", file.display())),
+        Err(e) => refuse(format!("cannot read the known hosts in {}: {e}", file.display())),
+    }
+}

@@ -82,11 +82,11 @@ deny: tools-deny ## Check licences, versions and sources of the dependencies (an
 
 docs: tools-run ## Generate docs/configuration.md and docs/metrics.md from the code
 	@echo "docs: writing docs/configuration.md and docs/metrics.md"
-	@BAFT_WRITE_DOCS=1 cargo test --locked --quiet --package baft-tests --test docs
+	@cargo run --locked --quiet --package baft --example gen_docs
 
 docs-check: tools-run ## Check that generated documents are current, links resolve, and flags and targets exist
 	@echo "docs-check: generated documents"
-	@cargo test --locked --quiet --package baft-tests --test docs
+	@cargo run --locked --quiet --package baft --example gen_docs -- --check
 	@echo "docs-check: links, flags, variables, make targets"
 	@python3 scripts/check_docs.py
 

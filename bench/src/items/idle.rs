@@ -1,0 +1,116 @@
+//! git-sync with nothing to do.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use baft_tests::NatsServer;
+
+use super::Setting;
+use crate::child::{cpu_of, memory_of, run as run_child};
+use crate::data::Repository;
+use crate::fleet::{Client, git_sync};
+use crate::http::GitHttp;
+use crate::report::{Goal, Section};
+use crate::stats::{Samples, show_mib, show_seconds};
+
+pub fn run(setting: &Setting) -> Result<Section> {
+    let folder = setting.folder("idle")?;
+    let repository = Repository::of_folder(&setting.source.folder, &folder)?;
+    let http = GitHttp::serve(repository.remote.clone())?;
+    let mut section = Section::new(
+        "git-sync with nothing new",
+        "One check for news, asked for with `git.sync` one after the other. The baseline is `git ls-remote` in a loop. Wall\n\
+         time of ours includes the request over NATS and back.",
+    );
+    for (name, url) in [("file", repository.url()), ("http", http.url())] {
+        let before = http.spent();
+        let ours = checks(&url, &folder.join(format!("sync-{name}")), setting.rounds(500))?;
+        let between = http.spent();
+        let theirs = ls_remote(&url, &folder, setting.rounds(200))?;
+        let after = http.spent();
+        for (what, ours, theirs) in [("wall", &ours.wall, &theirs.wall), ("processor", &ours.cpu, &theirs.cpu)] {
+            let ratio = theirs.mean() / ours.mean();
+            section.compare(
+                &format!("{name}: {what} time per check, mean"),
+                show_seconds(ours.mean()),
+                show_seconds(theirs.mean()),
+                ratio,
+                "at least 20×",
+                Some(Goal::when(ratio >= 20.0)),
+            );
+        }
+        if name == "http" {
+            let share = |from: (u64, Duration), to: (u64, Duration)| {
+                let requests = to.0 - from.0;
+                let each = (to.1 - from.1).as_secs_f64() / requests.max(1) as f64;
+                format!("{requests} requests, {} each", show_seconds(each))
+            };
+            section.note(format!(
+                "The server's own time, part of the wall times over http: {} for git-sync, {} for `git ls-remote`.",
+                share(before, between),
+                share(between, after)
+            ));
+        }
+    }
+    memory(setting, &repository.url(), &folder, &mut section)?;
+    Ok(section)
+}
+
+struct Costs {
+    wall: Samples,
+    cpu: Samples,
+}
+
+fn checks(url: &str, root: &Path, rounds: usize) -> Result<Costs> {
+    let nats = NatsServer::start();
+    let client = Client::connect(&nats)?;
+    let daemon = git_sync(url, root, "600s", Some(&nats));
+    for _ in 0..10 {
+        client.sync()?;
+    }
+    let (mut wall, mut cpu) = (Samples::default(), Samples::default());
+    let used = cpu_of(daemon.process.id());
+    for _ in 0..rounds {
+        let began = Instant::now();
+        let answer = client.sync()?;
+        wall.push(began.elapsed());
+        ensure!(answer.changed_files == 0, "something was new where nothing should be");
+    }
+    let spent = cpu_of(daemon.process.id()).saturating_sub(used);
+    cpu.push(spent / u32::try_from(rounds)?);
+    Ok(Costs { wall, cpu })
+}
+
+fn ls_remote(url: &str, folder: &Path, rounds: usize) -> Result<Costs> {
+    let (mut wall, mut cpu) = (Samples::default(), Samples::default());
+    for _ in 0..rounds {
+        let mut command = Command::new("git");
+        command.current_dir(folder).args(["ls-remote", "--quiet", url, "refs/heads/main"]);
+        let done = run_child(&mut command)?;
+        wall.push(done.wall);
+        cpu.push(done.cpu);
+    }
+    Ok(Costs { wall, cpu })
+}
+
+fn memory(setting: &Setting, url: &str, folder: &Path, section: &mut Section) -> Result<()> {
+    let nats = NatsServer::start();
+    let client = Client::connect(&nats)?;
+    let daemon = git_sync(url, &folder.join("sync-memory"), "2s", Some(&nats));
+    client.sync()?;
+    let rest = Duration::from_secs(if setting.quick { 5 } else { 30 });
+    std::thread::sleep(rest);
+    let used = memory_of(daemon.process.id())?;
+    let reached = Goal::when(used.resident <= 12 * 1024);
+    section.alone("memory, resident", show_mib(used.resident), "at most 12 MiB", Some(reached));
+    let reached = Goal::when(used.anonymous <= 4 * 1024);
+    section.alone("memory, anonymous part", show_mib(used.anonymous), "at most 4 MiB", Some(reached));
+    section.note(format!(
+        "Memory after {} s of a check every two seconds, connected to NATS; its peak was {}.",
+        rest.as_secs(),
+        show_mib(used.peak)
+    ));
+    Ok(())
+}

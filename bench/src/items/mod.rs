@@ -1,0 +1,67 @@
+//! What can be measured. Each item starts what it needs, runs its baseline too, and cleans up.
+
+mod full_import;
+mod idle;
+mod many_files;
+mod one_entity;
+mod push_to_row;
+mod save_to_row;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::data::Source;
+use crate::report::Section;
+
+/// What every item is given.
+pub struct Setting {
+    pub source: Source,
+    /// A folder that is removed afterwards.
+    pub scratch: PathBuf,
+    /// Divides the number of rounds, for a quick look.
+    pub quick: bool,
+}
+
+impl Setting {
+    /// A folder of its own for an item, or a part of one.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.scratch.join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    pub fn rounds(&self, usual: usize) -> usize {
+        if self.quick { (usual / 10).max(3) } else { usual }
+    }
+}
+
+/// One measurement, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Item {
+    /// Process start to published generation, against the plain Python script
+    FullImport,
+    /// A push until a new reader sees the row, against the shell way
+    PushToRow,
+    /// A saved file until a new reader sees the row
+    SaveToRow,
+    /// One changed entity among 337 and among 16,850
+    OneEntity,
+    /// git-sync with nothing new, against `git ls-remote`; memory
+    Idle,
+    /// One changed file among 50,000, against `git fetch && git worktree add`
+    ManyFiles,
+}
+
+impl Item {
+    pub fn run(self, setting: &Setting) -> Result<Section> {
+        match self {
+            Self::FullImport => full_import::run(setting),
+            Self::PushToRow => push_to_row::run(setting),
+            Self::SaveToRow => save_to_row::run(setting),
+            Self::OneEntity => one_entity::run(setting),
+            Self::Idle => idle::run(setting),
+            Self::ManyFiles => many_files::run(setting),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! A reader as others write them: opens the published file read-only, asks, closes.
+
+use std::fs::canonicalize;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use duckdb::{AccessMode, Config, Connection};
+
+/// Waits for a row to become visible to somebody who opens the database now.
+pub struct Reader {
+    database: PathBuf,
+}
+
+impl Reader {
+    pub fn new(database: impl Into<PathBuf>) -> Self {
+        Self { database: database.into() }
+    }
+
+    /// What a new connection reads.
+    pub fn ask(&self, sql: &str) -> Result<String> {
+        ask(&self.database, sql)
+    }
+
+    /// Returns the moment at which a new connection had read `wanted`; opens again whenever another file is published.
+    pub fn wait_for(&self, sql: &str, wanted: &str, deadline: Duration) -> Result<Instant> {
+        let until = Instant::now() + deadline;
+        let mut seen = None;
+        let mut last = String::new();
+        while Instant::now() < until {
+            let now = identity(&self.database);
+            if now.is_some() && now != seen {
+                // Whatever goes wrong while a baseline swaps its file is a wrong answer, not the end.
+                last = self.ask(sql).unwrap_or_else(|error| error.to_string());
+                if last == wanted {
+                    return Ok(Instant::now());
+                }
+                seen = now;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        bail!("{sql} gave {last:?} and not {wanted:?} after {deadline:?}")
+    }
+}
+
+fn identity(path: &Path) -> Option<(PathBuf, u64)> {
+    let real = canonicalize(path).ok()?;
+    let inode = std::fs::metadata(&real).ok()?.ino();
+    Some((real, inode))
+}
+
+fn ask(database: &Path, sql: &str) -> Result<String> {
+    let config = Config::default().access_mode(AccessMode::ReadOnly)?;
+    let connection =
+        Connection::open_with_flags(database, config).with_context(|| format!("opening {}", database.display()))?;
+    let value: String = connection.query_row(sql, [], |row| row.get(0)).with_context(|| sql.to_owned())?;
+    Ok(value)
+}

@@ -1,0 +1,150 @@
+//! The mirror on disk: opened, cloned, and cloned again beside a damaged one.
+
+use std::path::{Path, PathBuf};
+
+use baft_repo::transport::{FetchReport, Remote, Transport};
+use baft_repo::{Oid, Repo, RepoError};
+
+use crate::config::Target;
+use crate::error::{Damage, Failure};
+use crate::wanted::Wanted;
+
+/// What a sync is after: found in the remote's list, or given as a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// A ref of the remote.
+    Ref(Wanted),
+    /// A commit, wherever it is.
+    Commit(Oid),
+}
+
+impl Goal {
+    pub(crate) fn commit(&self) -> Oid {
+        match self {
+            Self::Ref(wanted) => wanted.commit,
+            Self::Commit(oid) => *oid,
+        }
+    }
+}
+
+/// The bare repository and where it lies.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    path: PathBuf,
+}
+
+impl Mirror {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Opens it. `None` when there is none yet.
+    pub(crate) fn open(&self) -> Result<Option<Repo>, RepoError> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        Repo::open(&self.path).map(Some)
+    }
+
+    /// Brings the goal into `repo`; gives the commit it leads to now, which may be newer than the one that was listed.
+    pub(crate) fn fetch(
+        transport: &dyn Transport,
+        repo: &Repo,
+        remote: &Remote,
+        goal: &Goal,
+    ) -> Result<(Oid, FetchReport), Failure> {
+        match goal {
+            Goal::Ref(wanted) => {
+                let spec = wanted.refspec();
+                let report = transport.fetch(repo, remote, std::slice::from_ref(&spec))?;
+                let local = spec.rsplit(':').next().unwrap_or_default();
+                Ok((repo.resolve(local)?, report))
+            }
+            Goal::Commit(oid) => {
+                let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"].map(str::to_owned);
+                let mut report = transport.fetch(repo, remote, &all)?;
+                if !repo.contains(*oid) {
+                    // On no branch and under no tag: some servers give it to those who know its name.
+                    let spec = format!("+{oid}:refs/baft/commit");
+                    let direct = transport.fetch(repo, remote, std::slice::from_ref(&spec)).map_err(|error| {
+                        Failure::new(
+                            baft_bus::payload::FailureClass::NotFound,
+                            format!("commit {oid} is on no branch or tag of the remote, and asking for it by name failed: {error}"),
+                        )
+                    })?;
+                    report.objects += direct.objects;
+                    report.bytes += direct.bytes;
+                }
+                Ok((repo.resolve(&oid.to_string())?, report))
+            }
+        }
+    }
+
+    /// Clones into a folder beside, and puts it in place only when it has the goal and everything it needs; what was in place is set aside.
+    /// Readers that have the old one open keep it.
+    pub(crate) fn rebuild(
+        &self,
+        transport: &dyn Transport,
+        remote: &Remote,
+        goal: &Goal,
+    ) -> Result<(Repo, Oid, FetchReport), Failure> {
+        let fresh = self.sibling("new");
+        remove(&fresh)?;
+        let repo = Repo::create_bare(&fresh)?;
+        let (commit, report) = Self::fetch(transport, &repo, remote, goal)?;
+        // Whatever came is checked here, so that damage at the remote's end is not taken for a cure.
+        let check = repo.list(commit, None);
+        drop(repo);
+        check.map_err(|error| Failure { damage: Damage::None, ..Failure::from(error) })?;
+        if self.path.exists() {
+            let aside = self.sibling(&format!("damaged-{}", baft_kit::time::unix_seconds()));
+            self.forget_set_aside()?;
+            std::fs::rename(&self.path, &aside)?;
+            tracing::warn!(aside = %aside.display(), "the damaged mirror was set aside; remove it when nobody wants to look at it");
+        }
+        std::fs::rename(&fresh, &self.path)?;
+        if let Some(root) = self.path.parent() {
+            baft_kit::durable::sync_dir(root)?;
+        }
+        let repo = Repo::open(&self.path)?;
+        Ok((repo, commit, report))
+    }
+
+    /// Only the last damaged mirror is kept: they are caches.
+    fn forget_set_aside(&self) -> std::io::Result<()> {
+        let (Some(root), Some(prefix)) =
+            (self.path.parent(), self.sibling("damaged-").file_name().map(ToOwned::to_owned))
+        else {
+            return Ok(());
+        };
+        for entry in std::fs::read_dir(root)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sibling(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".");
+        name.push(suffix);
+        self.path.with_file_name(name)
+    }
+}
+
+/// What is followed, as a goal: looks at the remote unless it is a commit. `None` when the remote does not have it.
+pub(crate) fn goal(transport: &dyn Transport, remote: &Remote, target: &Target) -> Result<Option<Goal>, Failure> {
+    match target {
+        Target::Commit(oid) => Ok(Some(Goal::Commit(*oid))),
+        Target::Ref(name) => Ok(crate::wanted::find(&transport.list(remote)?, name).map(Goal::Ref)),
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

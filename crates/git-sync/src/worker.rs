@@ -1,0 +1,529 @@
+//! The git thread: the only one that touches the remote, the mirror, the checkouts and the link.
+//!
+//! It looks at the remote when its [`Agenda`] says so, publishes what is new in the order the [`journal`](crate::journal) describes, and does
+//! what nobody waits for (sweeping old checkouts, preparing the next) only while nobody rings.
+
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use baft_bus::payload::{FailureClass, Trigger};
+use baft_kit::live::Pulse;
+use baft_kit::ready::Condition;
+use baft_repo::transport::{Remote, Transport};
+use baft_repo::{Checkouts, Oid, Repo, RepoError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::agenda::{Agenda, Pace};
+use crate::config::{Config, Runs};
+use crate::error::{Damage, Failure, SyncError};
+use crate::journal::{Found, JournalFile};
+use crate::link::Link;
+use crate::metrics::Metrics;
+use crate::mirror::{Goal, Mirror, goal};
+use crate::status::{Order, Status, Synced};
+use crate::{files, hooks};
+
+/// What the git thread tells the rest.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// The link shows this commit: after a flip, and once at start.
+    Shown(Oid),
+    /// A look failed.
+    Failed { failure: Failure, attempt: u32, retry_in: Duration },
+    /// A look succeeded.
+    Succeeded,
+}
+
+/// Where the thread is, so that a shutdown knows whether waiting makes sense: what waits for the network can be abandoned at any point.
+pub(crate) const IDLE: u8 = 0;
+pub(crate) const NETWORK: u8 = 1;
+pub(crate) const LOCAL: u8 = 2;
+
+/// Longest sleep without a sign of life.
+const STIR: Duration = Duration::from_secs(5);
+/// How long local work (a first checkout of a large repository on a slow disk) may take before it counts as stuck.
+const LOCAL_WORK: Duration = Duration::from_secs(1800);
+
+pub(crate) struct Worker {
+    pub(crate) config: Config,
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) checkouts: Checkouts,
+    pub(crate) link: Link,
+    pub(crate) journal: Arc<Mutex<JournalFile>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) pulse: Pulse,
+    pub(crate) published: Condition,
+    pub(crate) fresh: Condition,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+    pub(crate) place: Arc<AtomicU8>,
+    pub(crate) waiting: Arc<AtomicUsize>,
+    pub(crate) state: State,
+}
+
+/// What the thread remembers between looks.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    waiters: Vec<Waiter>,
+    /// The checkout has not been compared with its manifest since the start.
+    unverified: bool,
+    transfers_damaged: u32,
+    succeeded: bool,
+    upkeep_due: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    wait_for: Option<Oid>,
+    reply: oneshot::Sender<Result<Synced, Failure>>,
+    since: Instant,
+    old: Option<Oid>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Unchanged,
+    Published,
+}
+
+impl Worker {
+    /// Works until told to stop, or until going on makes no sense.
+    pub(crate) fn run(mut self, orders: &Receiver<Order>) -> Result<(), SyncError> {
+        self.settle()?;
+        let pace = Pace {
+            period: self.config.period,
+            init_period: self.config.init_period,
+            max_backoff: self.config.max_backoff,
+        };
+        let mut agenda = Agenda::new(pace, Instant::now());
+        loop {
+            self.pulse.tick();
+            self.place.store(IDLE, Ordering::SeqCst);
+            self.state.waiters.retain(|waiter| !waiter.reply.is_closed());
+            let due = agenda.due(!self.state.waiters.is_empty());
+            let pause = due.saturating_duration_since(Instant::now());
+            if !pause.is_zero() && self.state.upkeep_due && self.waiting.load(Ordering::SeqCst) == 0 {
+                self.upkeep();
+                continue;
+            }
+            match orders.recv_timeout(pause.min(STIR)) {
+                Ok(order) => {
+                    self.waiting.fetch_sub(1, Ordering::SeqCst);
+                    match order {
+                        Order::Stop => return Ok(()),
+                        Order::Ring(trigger) => agenda.ring(trigger),
+                        Order::Sync { wait_for, reply } => {
+                            agenda.ring(Trigger::Request);
+                            let old = self.head();
+                            self.state.waiters.push(Waiter { wait_for, reply, since: Instant::now(), old });
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() >= due => {
+                    let trigger = agenda.begin(Instant::now());
+                    let result = self.look(trigger);
+                    if let Some(end) = self.conclude(&mut agenda, result) {
+                        return end;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    /// Brings journal and link together after whatever ended the last run. Readers see nothing but a link that becomes right.
+    fn settle(&mut self) -> Result<(), SyncError> {
+        let journal_error = |error| SyncError::io("writing", self.config.root.join(crate::config::JOURNAL), error);
+        let shown = self.link.shows();
+        let mut file = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        match file.get().compare(shown) {
+            Found::Agreement => {}
+            Found::Unfinished(oid) if self.checkouts.path(oid).is_dir() => {
+                self.link.flip(oid)?;
+                file.change(crate::journal::Journal::finish).map_err(journal_error)?;
+                tracing::info!(commit = %oid, "finished a publication that was cut short");
+            }
+            Found::Unfinished(_) => file.change(crate::journal::Journal::abandon).map_err(journal_error)?,
+            Found::Astray(oid) if self.checkouts.path(oid).is_dir() => {
+                self.link.flip(oid)?;
+                tracing::warn!(commit = %oid, "the link was gone or showed something else; it shows the published commit again");
+            }
+            Found::Astray(_) => {}
+        }
+        drop(file);
+        self.state.unverified = true;
+        if let Some(head) = self.link.shows() {
+            self.show(head);
+        }
+        Ok(())
+    }
+
+    fn head(&self) -> Option<Oid> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).get().head
+    }
+
+    fn show(&self, head: Oid) {
+        self.published.ready();
+        self.status.send_modify(|status| status.head = Some(head));
+        let _ = self.notices.send(Notice::Shown(head));
+    }
+
+    /// One look at the remote, with a damaged mirror cured on the way.
+    fn look(&mut self, trigger: Trigger) -> Result<Outcome, Failure> {
+        let began = Instant::now();
+        self.pulse.busy_until(self.config.sync_timeout + LOCAL_WORK);
+        self.metrics.triggers.with_label_values(&[trigger_label(trigger)]).inc();
+        let remote = Remote { deadline: Some(self.config.sync_timeout), ..self.config.remote.clone() };
+        let result = self.try_look(&remote, trigger);
+        let (status, seconds) = (status_label(&result), began.elapsed().as_secs_f64());
+        self.metrics.their_duration.with_label_values(&[status]).observe(seconds);
+        self.metrics.their_count.with_label_values(&[status]).inc();
+        match result {
+            Ok(Outcome::Unchanged) => self.metrics.check_seconds.observe(seconds),
+            Ok(Outcome::Published) => self.metrics.publish_seconds.observe(seconds),
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn try_look(&mut self, remote: &Remote, trigger: Trigger) -> Result<Outcome, Failure> {
+        let head = self.head();
+        let in_place = head.is_some() && self.link.shows() == head;
+        if in_place && !self.state.unverified && head.is_some() && self.is_constant(head) {
+            return Ok(Outcome::Unchanged);
+        }
+        self.place.store(NETWORK, Ordering::SeqCst);
+        let Some(goal) = goal(self.transport.as_ref(), remote, &self.config.target)? else {
+            let message = format!("{} has no ref {}", self.config.shown_repo(), self.config.target);
+            return Err(Failure::new(FailureClass::NotFound, message));
+        };
+        self.status.send_if_modified(|status| {
+            let new = Some(goal.commit());
+            let changed = status.remote_head != new;
+            (status.remote_head, status.behind) = (new, None);
+            changed
+        });
+        if in_place && !self.state.unverified && head == Some(goal.commit()) {
+            return Ok(Outcome::Unchanged);
+        }
+        let mirror = Mirror::at(self.config.mirror());
+        let attempt = mirror.open().map_err(Failure::from).and_then(|repo| match repo {
+            Some(repo) => self.publish(&repo, remote, &goal, trigger),
+            None => self.rebuild_and_publish(&mirror, remote, &goal, trigger),
+        });
+        match attempt {
+            Err(failure) if self.needs_new_mirror(&failure) => {
+                tracing::error!(%failure, "the mirror is damaged: cloning it again beside the old one");
+                self.metrics.failures.with_label_values(&[failure.label()]).inc();
+                self.rebuild_and_publish(&mirror, remote, &goal, trigger)
+            }
+            result => result,
+        }
+    }
+
+    /// Following a commit needs no look at the remote once it is published.
+    fn is_constant(&self, head: Option<Oid>) -> bool {
+        matches!(self.config.target, crate::config::Target::Commit(oid) if head == Some(oid))
+    }
+
+    /// Damage in the mirror calls for a new one at once. Damage during a transfer may be the network's or the server's: only when it happens
+    /// twice in a row is the mirror suspected.
+    fn needs_new_mirror(&mut self, failure: &Failure) -> bool {
+        match failure.damage {
+            Damage::None => {
+                self.state.transfers_damaged = 0;
+                false
+            }
+            Damage::Mirror => true,
+            Damage::Transfer => {
+                self.state.transfers_damaged += 1;
+                self.state.transfers_damaged.is_multiple_of(2)
+            }
+        }
+    }
+
+    fn rebuild_and_publish(
+        &mut self,
+        mirror: &Mirror,
+        remote: &Remote,
+        goal: &Goal,
+        trigger: Trigger,
+    ) -> Result<Outcome, Failure> {
+        self.place.store(NETWORK, Ordering::SeqCst);
+        let existed = self.config.mirror().exists();
+        let (repo, commit, report) = mirror.rebuild(self.transport.as_ref(), remote, goal)?;
+        self.count_fetch(&report);
+        if existed {
+            self.metrics.mirrors_rebuilt.inc();
+        }
+        self.publish_commit(&repo, commit, trigger)
+    }
+
+    fn publish(&mut self, repo: &Repo, remote: &Remote, goal: &Goal, trigger: Trigger) -> Result<Outcome, Failure> {
+        let known = self.head() == Some(goal.commit()) && repo.contains(goal.commit());
+        let commit = if known {
+            goal.commit()
+        } else {
+            let (commit, report) = Mirror::fetch(self.transport.as_ref(), repo, remote, goal)?;
+            self.count_fetch(&report);
+            commit
+        };
+        self.publish_commit(repo, commit, trigger)
+    }
+
+    fn count_fetch(&self, report: &baft_repo::transport::FetchReport) {
+        self.metrics.their_fetches.inc();
+        self.metrics.fetched_objects.inc_by(report.objects as u64);
+        self.metrics.fetched_bytes.inc_by(report.bytes);
+    }
+
+    /// Makes the checkout and flips the link, in the journal's order.
+    fn publish_commit(&mut self, repo: &Repo, commit: Oid, trigger: Trigger) -> Result<Outcome, Failure> {
+        self.place.store(LOCAL, Ordering::SeqCst);
+        let head = self.head();
+        let report = self.checkouts.publish(repo, commit, head)?;
+        self.state.unverified = false;
+        self.metrics.files_written.inc_by(report.written as u64);
+        self.metrics.files_linked.inc_by(report.linked as u64);
+        self.metrics.files_altered.inc_by(report.altered as u64);
+        if report.altered > 0 {
+            tracing::warn!(
+                files = report.altered,
+                "somebody had changed files of a checkout; they were written afresh"
+            );
+        }
+        self.state.upkeep_due = true;
+        if head == Some(commit) {
+            self.restore_link(commit)?;
+            return Ok(Outcome::Unchanged);
+        }
+        let forced = match head {
+            Some(old) => is_forced(repo, old, commit)?,
+            None => false,
+        };
+        if let Some(hook) = &self.config.pre_publish {
+            hooks::run_blocking(hook, commit, &report.path, &self.metrics)
+                .map_err(|error| Failure::new(FailureClass::Other, format!("not published: {error}")))?;
+        }
+        let mut file = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        file.change(|journal| journal.begin(commit, forced, trigger))?;
+        self.link.flip(commit)?;
+        file.change(crate::journal::Journal::finish)?;
+        let waiting = file.get().unannounced.len();
+        drop(file);
+        self.metrics.unannounced.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.metrics.published.inc();
+        if forced {
+            self.metrics.forced.inc();
+        }
+        let old = head.map(|old| old.to_string());
+        tracing::info!(old, new = %commit, forced, trigger = trigger_label(trigger), written = report.written, "published");
+        self.show(commit);
+        keep_reachable(repo, commit);
+        Ok(Outcome::Published)
+    }
+
+    /// The commit is published already; the link may have gone.
+    fn restore_link(&self, commit: Oid) -> Result<(), Failure> {
+        if self.link.shows() != Some(commit) {
+            self.link.flip(commit)?;
+            tracing::warn!(%commit, "the link or the checkout had gone; both are there again");
+        }
+        self.show(commit);
+        Ok(())
+    }
+
+    /// Tells everybody how the look went; gives the end of the run, if this was it.
+    fn conclude(&mut self, agenda: &mut Agenda, result: Result<Outcome, Failure>) -> Option<Result<(), SyncError>> {
+        let now = Instant::now();
+        match result {
+            Ok(outcome) => {
+                agenda.succeeded(now, rand::random());
+                self.note_success(outcome);
+                (self.config.runs == Runs::Once).then_some(Ok(()))
+            }
+            Err(failure) => {
+                let retry_in = agenda.failed(now, rand::random());
+                let attempt = agenda.failures();
+                self.note_failure(&failure, attempt, retry_in);
+                agenda
+                    .exhausted(self.config.max_failures, self.config.init_max_failures)
+                    .then(|| Err(SyncError::TooManyFailures { failures: attempt, last: failure }))
+            }
+        }
+    }
+
+    fn note_success(&mut self, outcome: Outcome) {
+        let first = !std::mem::replace(&mut self.state.succeeded, true);
+        self.state.transfers_damaged = 0;
+        let unix = baft_kit::time::unix_millis();
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a double exactly")]
+        self.metrics.last_success.set(unix as f64 / 1000.0);
+        self.metrics.failures_in_a_row.set(0);
+        let result = if outcome == Outcome::Published { "published" } else { "unchanged" };
+        self.metrics.checks.with_label_values(&[result]).inc();
+        let at = baft_kit::time::now_rfc3339();
+        let allowed = self.config.period.max(Duration::from_secs(1)) * 3;
+        self.fresh.ready_until(Instant::now() + allowed, format!("no successful look at the remote since {at}"));
+        self.status.send_modify(|status| {
+            status.last_success_at = Some(at);
+            (status.failures, status.failure, status.behind) = (0, None, Some(0));
+            status.remote_head = status.head;
+        });
+        if (first || outcome == Outcome::Published)
+            && let Some(path) = &self.config.touch_file
+            && let Err(error) = files::touch(path)
+        {
+            tracing::error!(path = %path.display(), %error, "cannot touch --touch-file");
+        }
+        files::clear_error(self.config.error_file.as_deref());
+        let _ = self.notices.send(Notice::Succeeded);
+        self.answer_waiters();
+    }
+
+    fn note_failure(&mut self, failure: &Failure, attempt: u32, retry_in: Duration) {
+        tracing::warn!(
+            class = failure.label(),
+            attempt,
+            retry_in_ms = retry_in.as_millis() as u64,
+            "sync failed: {failure}"
+        );
+        self.metrics.failures.with_label_values(&[failure.label()]).inc();
+        self.metrics.failures_in_a_row.set(i64::from(attempt));
+        self.metrics.checks.with_label_values(&["failed"]).inc();
+        files::write_error(self.config.error_file.as_deref(), failure);
+        if !self.state.succeeded {
+            self.fresh.not_ready(format!("no sync has succeeded yet: {}: {failure}", failure.label()));
+        }
+        let behind = self.behind();
+        self.status.send_modify(|status| {
+            status.failures = attempt;
+            status.failure = Some(failure.clone());
+            status.behind = behind;
+        });
+        for waiter in self.state.waiters.drain(..) {
+            let _ = waiter.reply.send(Err(failure.clone()));
+        }
+        let _ = self.notices.send(Notice::Failed { failure: failure.clone(), attempt, retry_in });
+    }
+
+    /// How many commits of the remote's line readers do not have yet, as far as the mirror knows.
+    fn behind(&self) -> Option<u64> {
+        let (head, remote) = {
+            let status = self.status.borrow();
+            (status.head?, status.remote_head?)
+        };
+        if head == remote {
+            return Some(0);
+        }
+        let repo = Mirror::at(self.config.mirror()).open().ok()??;
+        if !repo.contains(remote) {
+            return None;
+        }
+        let line = repo.first_parents(remote).take(10_000).map_while(Result::ok);
+        let mut count = 0;
+        for commit in line {
+            if commit.oid == head {
+                return Some(count);
+            }
+            count += 1;
+        }
+        None
+    }
+
+    fn answer_waiters(&mut self) {
+        let Some(head) = self.head() else { return };
+        if self.state.waiters.is_empty() {
+            return;
+        }
+        let repo = Mirror::at(self.config.mirror()).open().ok().flatten();
+        let contains = |oid: Oid| {
+            oid == head
+                || repo.as_ref().is_some_and(|repo| repo.contains(oid) && repo.is_ancestor(oid, head).unwrap_or(false))
+        };
+        for waiter in std::mem::take(&mut self.state.waiters) {
+            if waiter.wait_for.is_some_and(|oid| !contains(oid)) {
+                self.state.waiters.push(waiter);
+                continue;
+            }
+            let changed_files = match &repo {
+                Some(repo) if waiter.old != Some(head) => {
+                    repo.diff(waiter.old, head).map_or(0, |diff| diff.len() as u64)
+                }
+                _ => 0,
+            };
+            let duration = waiter.since.elapsed();
+            let _ = waiter.reply.send(Ok(Synced { old: waiter.old, new: head, changed_files, duration }));
+        }
+    }
+
+    /// What nobody waits for: removing old checkouts, preparing the next. Steps aside when somebody rings, and goes on later.
+    fn upkeep(&mut self) {
+        self.place.store(LOCAL, Ordering::SeqCst);
+        self.pulse.busy_until(LOCAL_WORK);
+        let waiting = Arc::clone(&self.waiting);
+        let interrupted = move || waiting.load(Ordering::SeqCst) > 0;
+        self.state.upkeep_due = false;
+        let Some(head) = self.head() else { return };
+        match self.tidy(head, &interrupted) {
+            Ok(complete) => self.state.upkeep_due = !complete,
+            // The next publication tries again.
+            Err(error) => tracing::warn!(%error, "old checkouts could not be removed"),
+        }
+        if let Ok(existing) = self.checkouts.existing() {
+            self.metrics.checkouts.set(i64::try_from(existing.len()).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn tidy(&self, head: Oid, interrupted: &dyn Fn() -> bool) -> Result<bool, RepoError> {
+        let swept = self.checkouts.sweep(self.config.keep, head, interrupted)?;
+        if !swept.removed.is_empty() {
+            tracing::debug!(removed = swept.removed.len(), "old checkouts removed");
+        }
+        if swept.interrupted {
+            return Ok(false);
+        }
+        match Mirror::at(self.config.mirror()).open()? {
+            Some(repo) => self.checkouts.prepare(&repo, head, interrupted),
+            None => Ok(true),
+        }
+    }
+}
+
+/// Whether history was rewritten. An old commit that is gone from the mirror was.
+fn is_forced(repo: &Repo, old: Oid, new: Oid) -> Result<bool, Failure> {
+    match repo.is_ancestor(old, new) {
+        Ok(contained) => Ok(!contained),
+        Err(error) if error.is_corrupt() && repo.contains(old) => Err(error.into()),
+        Err(_) => Ok(true),
+    }
+}
+
+/// Keeps a person's `git gc` from taking what readers are shown, whatever the remote's branches do.
+fn keep_reachable(repo: &Repo, commit: Oid) {
+    const PUBLISHED: &str = "refs/baft/published";
+    let moved = repo.find_ref(PUBLISHED).and_then(|old| repo.set_ref(PUBLISHED, commit, old, "published"));
+    if let Err(error) = moved {
+        tracing::debug!(%error, "cannot move {PUBLISHED}");
+    }
+}
+
+fn status_label(result: &Result<Outcome, Failure>) -> &'static str {
+    match result {
+        Ok(Outcome::Published) => "success",
+        Ok(Outcome::Unchanged) => "noop",
+        Err(_) => "error",
+    }
+}
+
+pub(crate) fn trigger_label(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Poll | Trigger::Unknown => "poll",
+        Trigger::Webhook => "webhook",
+        Trigger::Request => "request",
+        Trigger::Push => "push",
+    }
+}

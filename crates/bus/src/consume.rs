@@ -226,7 +226,7 @@ where
         }
         let call = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.spec.durable);
         let body = json!({ "batch": 1, "expires": PULL.as_nanos() as u64 });
-        let pull = self.bus.ask(&call, HeaderMap::new(), Bytes::from(body.to_string()), PULL + DEADLINE);
+        let pull = self.bus.pull(&call, Bytes::from(body.to_string()), PULL + DEADLINE);
         let message = tokio::select! {
             result = pull => match result {
                 Ok(message) => message,
@@ -392,18 +392,8 @@ impl LiveEvents {
 /// # Errors
 /// When there is no connection or no permission.
 pub async fn subscribe_live(bus: &Bus, kinds: &str) -> Result<LiveEvents, BusError> {
-    if !bus.is_up() {
-        return Err(bus.disconnected());
-    }
     let subject = bus.prefix().event(kinds);
-    let subscribe = bus.inner.client.subscribe(subject.clone());
-    let messages = match tokio::time::timeout(DEADLINE, subscribe).await {
-        Ok(Ok(messages)) => messages,
-        Ok(Err(error)) => {
-            return Err(BusError::Protocol { operation: format!("subscribe to {subject}"), reason: error.to_string() });
-        }
-        Err(_) => return Err(BusError::Timeout { operation: format!("subscribe to {subject}"), after: DEADLINE }),
-    };
+    let messages = bus.subscribe(&subject, None).await?;
     bus.confirm_subscription(&subject).await?;
     Ok(LiveEvents { messages })
 }

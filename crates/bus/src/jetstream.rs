@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use async_nats::header::HeaderMap;
-use async_nats::{Message, Request, RequestErrorKind};
+use async_nats::{Message, Request, RequestErrorKind, Subscriber};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,20 +40,24 @@ impl Bus {
         if !self.is_up() {
             return Err(self.disconnected());
         }
-        self.ask_unchecked(subject, headers, body, deadline).await
+        let request = Request::new().headers(headers).payload(body);
+        self.exchange(subject, request, deadline).await
     }
 
-    async fn ask_unchecked(
-        &self,
-        subject: &str,
-        headers: HeaderMap,
-        body: Bytes,
-        deadline: Duration,
-    ) -> Result<Message, BusError> {
+    /// [`Self::ask`] with a reply subject of its own, for answers that arrive under the subject they were stored with.
+    pub(crate) async fn pull(&self, subject: &str, body: Bytes, deadline: Duration) -> Result<Message, BusError> {
+        if !self.is_up() {
+            return Err(self.disconnected());
+        }
+        let request = Request::new().payload(body).inbox(self.inner.client.new_inbox());
+        self.exchange(subject, request, deadline).await
+    }
+
+    async fn exchange(&self, subject: &str, request: Request, deadline: Duration) -> Result<Message, BusError> {
         let since = Instant::now();
-        let bytes = body.len();
+        let bytes = request.payload.as_ref().map_or(0, Bytes::len);
+        let request = request.timeout(None);
         let mut violations = self.inner.violations.subscribe();
-        let request = Request::new().headers(headers).payload(body).timeout(None);
         // The library's own timer starts only after the request is queued, and queueing can block.
         let answer = tokio::time::timeout(deadline, self.inner.client.send_request(subject.to_owned(), request));
         tokio::pin!(answer);
@@ -123,6 +127,26 @@ impl Bus {
         })
     }
 
+    /// Subscribes, within the usual deadline; alone or sharing the messages with a group.
+    pub(crate) async fn subscribe(&self, subject: &str, group: Option<&str>) -> Result<Subscriber, BusError> {
+        if !self.is_up() {
+            return Err(self.disconnected());
+        }
+        let client = &self.inner.client;
+        let subscribe = async {
+            match group {
+                Some(group) => client.queue_subscribe(subject.to_owned(), group.to_owned()).await,
+                None => client.subscribe(subject.to_owned()).await,
+            }
+        };
+        let operation = || format!("subscribe to {subject}");
+        match tokio::time::timeout(DEADLINE, subscribe).await {
+            Ok(Ok(subscriber)) => Ok(subscriber),
+            Ok(Err(error)) => Err(BusError::Protocol { operation: operation(), reason: error.to_string() }),
+            Err(_) => Err(BusError::Timeout { operation: operation(), after: DEADLINE }),
+        }
+    }
+
     /// Waits until the server has dealt with a subscription made just now.
     ///
     /// The library only queues subscriptions, and a refusal comes unasked: so ask anything, whose answer comes after
@@ -161,7 +185,7 @@ impl Bus {
     /// [`Self::api`] before the connection counts as up.
     pub(crate) async fn api_unchecked(&self, call: &str, body: &Value, deadline: Duration) -> Result<Value, BusError> {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        let message = self.ask_unchecked(&format!("$JS.API.{call}"), HeaderMap::new(), body, deadline).await?;
+        let message = self.exchange(&format!("$JS.API.{call}"), Request::new().payload(body), deadline).await?;
         api_answer(call, &message.payload)
     }
 }

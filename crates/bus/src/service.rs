@@ -1,14 +1,14 @@
 //! Answering requests: NATS service API, JSON in and out, an answer for everything.
 //!
 //! Found with `nats micro ls`, asked with `nats req`. Whatever comes in, the caller gets a JSON body: the result, or
-//! `{"error":{…}}` together with the service-error headers. The library's own error answer has an empty body and panics
-//! on a line break in the text, so it is not used; errors are counted here and shown in the service's statistics.
+//! `{"error":{…}}` together with the service-error headers. (The library's own error answer has an empty body and panics
+//! on a line break in the text.)
 
 mod answer;
+mod discover;
 mod remember;
 mod run;
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection::Bus;
 use crate::request::{Code, RequestError};
+use crate::subject::is_token;
 
 /// Does asking change anything?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +96,6 @@ pub struct Service {
     name: String,
     version: String,
     description: String,
-    metadata: HashMap<String, String>,
     principal_required: bool,
     max_in_flight: usize,
     endpoints: Vec<(Endpoint, Handler)>,
@@ -105,13 +105,13 @@ impl Service {
     /// A service under the name `nats micro ls` shows: letters, digits, dashes. The version must be a semantic one.
     #[must_use]
     pub fn new(bus: &Bus, name: &str, version: &str, description: &str) -> Self {
-        let instance = bus.identity().instance.clone();
+        debug_assert!(is_token(name), "`{name}` cannot be the name of a service");
+        debug_assert!(semver::Version::parse(version).is_ok(), "`{version}` is no semantic version");
         Self {
             bus: bus.clone(),
             name: name.to_owned(),
             version: version.to_owned(),
             description: description.to_owned(),
-            metadata: HashMap::from([("instance".to_owned(), instance)]),
             principal_required: false,
             max_in_flight: 32,
             endpoints: Vec::new(),

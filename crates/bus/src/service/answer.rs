@@ -71,8 +71,13 @@ pub(super) fn read_body(body: &[u8]) -> Result<Value, RequestError> {
         return Ok(json!({}));
     }
     // serde_json stops at 128 levels, so a deep body is an error and not a stack overflow.
-    serde_json::from_slice(body)
-        .map_err(|error| RequestError::new(Code::InvalidArgument, format!("the request is not JSON: {error}")))
+    let not_understood = |reason: String| RequestError::new(Code::InvalidArgument, format!("the request is {reason}"));
+    match serde_json::from_slice(body) {
+        Ok(body @ Value::Object(_)) => Ok(body),
+        // serde would take a list for a record, field by field.
+        Ok(_) => Err(not_understood("no JSON object".to_owned())),
+        Err(error) => Err(not_understood(format!("not JSON: {error}"))),
+    }
 }
 
 /// The answer as it goes out: headers and body.
@@ -170,7 +175,9 @@ mod tests {
         assert_eq!(read_body(b" \n").unwrap(), json!({}));
         let deep = "[".repeat(100_000);
         assert_eq!(read_body(deep.as_bytes()).unwrap_err().code, Code::InvalidArgument);
-        assert!(read_body(b"\xff\xfe").is_err());
+        for body in [&b"\xff\xfe"[..], b"[]", b"null", b"1", b"{"] {
+            assert_eq!(read_body(body).unwrap_err().code, Code::InvalidArgument);
+        }
     }
 
     #[test]
@@ -185,6 +192,30 @@ mod tests {
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["error"]["message"], text);
         assert_eq!(body["error"]["code"], "not_found");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_and_no_body_can_crash_the_reader(
+            id in ".*", deadline in ".*", body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)
+        ) {
+            let mut headers = header("Baft-Request-Id", &id);
+            headers::set(&mut headers, "Baft-Deadline", &deadline);
+            if let Ok(said) = read_headers(Some(&headers)) {
+                proptest::prop_assert!(said.request_id.is_none_or(|id| is_token(&id)));
+            }
+            let _ = read_body(&body);
+        }
+
+        #[test]
+        fn every_error_can_be_written_and_read_back(message in ".*", hint in proptest::option::of(".*")) {
+            let error = RequestError { code: Code::Conflict, message, hint, retryable: true };
+            let (headers, body, _) = write(&Err(error.clone()), 1 << 20);
+            let shown = headers::get(&headers, "Nats-Service-Error").unwrap_or_default();
+            proptest::prop_assert!(!shown.contains(['\r', '\n', '\0']));
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            proptest::prop_assert_eq!(serde_json::from_value::<RequestError>(body["error"].clone()).unwrap(), error);
+        }
     }
 
     #[test]

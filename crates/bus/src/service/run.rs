@@ -1,26 +1,23 @@
 //! The running service: subscriptions, limits, one task per request.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::service::{Request, ServiceExt};
+use async_nats::{Message, Subscriber};
 use baft_kit::backoff::Backoff;
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::discover::{self, Card, Counted, QUEUE_GROUP};
 use super::remember::{Memory, Verdict};
 use super::{Effect, Endpoint, Handler, RequestContext, Service, answer};
 use crate::connection::{Bus, DEADLINE, Link};
 use crate::error::BusError;
 use crate::request::{Code, RequestError};
 use crate::subject::is_token;
-
-/// Errors per endpoint, for `nats micro stats`: the library counts only errors it answers itself.
-type Failures = Arc<Mutex<HashMap<String, (u64, String)>>>;
 
 struct Shared {
     bus: Bus,
@@ -29,37 +26,47 @@ struct Shared {
     slots: Semaphore,
     limit: usize,
     memory: Memory,
-    failures: Failures,
     tasks: TaskTracker,
 }
 
-/// An endpoint with its handler.
+/// One subject of an endpoint, with its handler.
 struct Served {
     endpoint: Endpoint,
     handler: Handler,
+    counted: Arc<Counted>,
 }
 
 pub(super) async fn run(service: Service, shutdown: CancellationToken, ready: watch::Sender<bool>) {
+    let bus = service.bus.clone();
     let shared = Arc::new(Shared {
-        bus: service.bus.clone(),
+        bus: bus.clone(),
         service: service.name.clone(),
         principal_required: service.principal_required,
         slots: Semaphore::new(service.max_in_flight),
         limit: service.max_in_flight,
-        memory: Memory::new(&service.bus),
-        failures: Failures::default(),
+        memory: Memory::new(&bus),
         tasks: TaskTracker::new(),
     });
+    let served = served(&service);
+    let card = Card {
+        name: service.name.clone(),
+        version: service.version,
+        description: service.description,
+        instance: bus.identity().instance.clone(),
+        id: ulid::Ulid::new().to_string(),
+        started: baft_kit::time::now_rfc3339(),
+        endpoints: served.iter().map(|served| served.counted.clone()).collect(),
+    };
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
-    let registered = loop {
-        let Some(result) = shutdown.run_until_cancelled(register(&service, &shared)).await else {
+    let (questions, requests) = loop {
+        let Some(result) = shutdown.run_until_cancelled(subscribe(&bus, &card, &served)).await else {
             return;
         };
         match result {
-            Ok(registered) => break registered,
+            Ok(subscriptions) => break subscriptions,
             Err(error) => {
-                tracing::warn!(service = %service.name, %error, "cannot register the service, trying on");
                 let delay = backoff.next_delay();
+                tracing::warn!(service = %card.name, %error, ?delay, "cannot register the service, trying on");
                 if shutdown.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
                     return;
                 }
@@ -67,96 +74,72 @@ pub(super) async fn run(service: Service, shutdown: CancellationToken, ready: wa
         }
     };
     ready.send_replace(true);
-    tracing::info!(service = %service.name, "answering requests");
-    let (nats_service, endpoints) = registered;
+    tracing::info!(service = %card.name, "answering requests");
     let loops = TaskTracker::new();
-    for (served, requests) in endpoints {
+    loops.spawn(discover::answer(bus, card, questions, shutdown.clone()));
+    for (served, requests) in served.into_iter().zip(requests) {
         loops.spawn(serve(shared.clone(), served, requests, shutdown.clone()));
     }
     loops.close();
     loops.wait().await;
-    // Stops being listed; the endpoints' subscriptions went with their loops.
-    let _ = nats_service.stop().await;
     shared.tasks.close();
     shared.tasks.wait().await;
 }
 
-type Registered = (async_nats::service::Service, Vec<(Arc<Served>, async_nats::service::endpoint::Endpoint)>);
-
-async fn register(service: &Service, shared: &Arc<Shared>) -> Result<Registered, BusError> {
-    let mut link = shared.bus.connected();
-    link.wait_for(|link| *link == Link::Up).await.map_err(|_| BusError::Closed)?;
-    tokio::time::timeout(DEADLINE, subscribe(service, shared)).await.unwrap_or_else(|_| {
-        Err(BusError::Timeout { operation: format!("the registration of service {}", service.name), after: DEADLINE })
-    })
-}
-
-async fn subscribe(service: &Service, shared: &Arc<Shared>) -> Result<Registered, BusError> {
-    let failed = |error: async_nats::Error| BusError::Protocol {
-        operation: format!("the registration of service {}", service.name),
-        reason: error.to_string(),
-    };
-    let failures = shared.failures.clone();
-    let nats_service = shared
-        .bus
-        .inner
-        .client
-        .service_builder()
-        .description(&service.description)
-        .metadata(service.metadata.clone())
-        .stats_handler(move |endpoint, _| {
-            let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-            match failures.get(&endpoint) {
-                Some((count, last)) => json!({ "errors": count, "last_error": last }),
-                None => json!({ "errors": 0 }),
-            }
-        })
-        .start(&service.name, &service.version)
-        .await
-        .map_err(failed)?;
-    let mut endpoints = Vec::new();
+/// Every endpoint by its subject; one that changes something also by the subject that names the principal.
+fn served(service: &Service) -> Vec<Arc<Served>> {
+    let prefix = service.bus.prefix();
+    let mut all = Vec::new();
     for (endpoint, handler) in &service.endpoints {
-        let served = Arc::new(Served { endpoint: endpoint.clone(), handler: handler.clone() });
-        let prefix = shared.bus.prefix();
         let mut subjects = vec![(endpoint.name.clone(), prefix.request(&endpoint.suffix))];
         if endpoint.effect == Effect::Changes {
             subjects.push((format!("{}-as", endpoint.name), prefix.request_as(&endpoint.suffix, "*")));
         }
-        for (name, subject) in subjects {
-            let requests = nats_service.endpoint_builder().name(name).add(&subject).await.map_err(failed)?;
-            shared.bus.confirm_subscription(&subject).await?;
-            endpoints.push((served.clone(), requests));
-        }
+        all.extend(subjects.into_iter().map(|(name, subject)| {
+            let counted = Arc::new(Counted::new(name, subject));
+            Arc::new(Served { endpoint: endpoint.clone(), handler: handler.clone(), counted })
+        }));
     }
-    Ok((nats_service, endpoints))
+    all
+}
+
+type Subscriptions = (futures_util::stream::SelectAll<Subscriber>, Vec<Subscriber>);
+
+async fn subscribe(bus: &Bus, card: &Card, served: &[Arc<Served>]) -> Result<Subscriptions, BusError> {
+    bus.connected().wait_for(|link| *link == Link::Up).await.map_err(|_| BusError::Closed)?;
+    let questions = discover::subscribe(bus, card).await?;
+    let mut requests = Vec::new();
+    for served in served {
+        requests.push(bus.subscribe(&served.counted.subject, Some(QUEUE_GROUP)).await?);
+    }
+    for served in served {
+        bus.confirm_subscription(&served.counted.subject).await?;
+    }
+    Ok((questions, requests))
 }
 
 /// Takes requests off one subscription. Never waits for a handler: a slow one must not hold up the next request.
-async fn serve(
-    shared: Arc<Shared>,
-    served: Arc<Served>,
-    mut requests: async_nats::service::endpoint::Endpoint,
-    shutdown: CancellationToken,
-) {
+async fn serve(shared: Arc<Shared>, served: Arc<Served>, mut requests: Subscriber, shutdown: CancellationToken) {
     while let Some(Some(request)) = shutdown.run_until_cancelled(requests.next()).await {
-        if request.message.reply.is_none() {
-            // Nobody to answer, so nobody who could learn that it worked: not a request.
-            continue;
-        }
-        let (shared, served) = (shared.clone(), served.clone());
-        let tasks = shared.tasks.clone();
-        tasks.spawn(async move { shared.deal_with(&served, request).await });
+        take(&shared, &served, request);
     }
-    // Requests that were delivered already are answered, not dropped.
-    let _ = tokio::time::timeout(DEADLINE, requests.stop()).await;
-    while let Ok(Some(request)) = tokio::time::timeout(Duration::from_millis(50), requests.next()).await {
-        let error = RequestError::new(Code::Unavailable, format!("{} is shutting down", shared.service));
-        shared.reply(&served.endpoint.name, &request, &Err(error)).await;
+    // What the server sent before it knew is still answered.
+    let _ = tokio::time::timeout(DEADLINE, requests.drain()).await;
+    while let Ok(Some(request)) = tokio::time::timeout(DEADLINE, requests.next()).await {
+        take(&shared, &served, request);
+    }
+}
+
+fn take(shared: &Arc<Shared>, served: &Arc<Served>, request: Message) {
+    // Nobody to answer, so nobody who could learn that it worked: not a request.
+    if request.reply.is_some() {
+        let (shared, served) = (shared.clone(), served.clone());
+        shared.tasks.clone().spawn(async move { shared.deal_with(&served, request).await });
     }
 }
 
 impl Shared {
-    async fn deal_with(&self, served: &Arc<Served>, request: Request) {
+    async fn deal_with(&self, served: &Served, request: Message) {
         let started = Instant::now();
         let name = &served.endpoint.name;
         let result = match self.slots.try_acquire() {
@@ -172,15 +155,16 @@ impl Shared {
                 result
             }
         };
-        self.bus.inner.metrics.request_seconds.with_label_values(&[name]).observe(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        served.counted.note(&result, took);
+        self.bus.inner.metrics.request_seconds.with_label_values(&[name]).observe(took.as_secs_f64());
         self.reply(name, &request, &result).await;
     }
 
-    async fn work(&self, served: &Arc<Served>, request: &Request) -> Result<Value, RequestError> {
-        let message = &request.message;
-        let said = answer::read_headers(message.headers.as_ref())?;
-        let principal = self.principal(&served.endpoint, &message.subject)?;
-        let body = answer::read_body(&message.payload)?;
+    async fn work(&self, served: &Served, request: &Message) -> Result<Value, RequestError> {
+        let said = answer::read_headers(request.headers.as_ref())?;
+        let principal = self.principal(&served.endpoint, &request.subject)?;
+        let body = answer::read_body(&request.payload)?;
         let context = RequestContext {
             request_id: said.request_id.clone(),
             principal: principal.clone(),
@@ -193,7 +177,7 @@ impl Shared {
         match said.request_id {
             Some(id) if endpoint.effect == Effect::Changes => {
                 let key = Memory::key(&self.service, &endpoint.name, principal.as_deref(), &id);
-                match self.memory.claim(&key, &message.payload).await {
+                match self.memory.claim(&key, &request.payload).await {
                     Verdict::Answer(outcome) => outcome,
                     Verdict::Do(claim) => self.memory.carry_out(claim, run()).await,
                 }
@@ -216,21 +200,15 @@ impl Shared {
         }
     }
 
-    async fn reply(&self, endpoint: &str, request: &Request, result: &Result<Value, RequestError>) {
+    async fn reply(&self, endpoint: &str, request: &Message, result: &Result<Value, RequestError>) {
         let (headers, body, code) = answer::write(result, self.bus.inner.client.max_payload());
         self.bus.inner.metrics.requests.with_label_values(&[endpoint, code]).inc();
         if let Err(error) = result {
             tracing::debug!(service = %self.service, endpoint, code, message = %error.message, "request failed");
-            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            let entry = failures.entry(endpoint.to_owned()).or_default();
-            entry.0 += 1;
-            entry.1 = format!("{}: {}", error.code.number(), error.message);
         }
-        // Queueing can block for ever while the connection is away; the caller has given up long before.
-        match tokio::time::timeout(DEADLINE, request.respond_with_headers(Ok(body), headers)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(service = %self.service, endpoint, %error, "an answer was not sent"),
-            Err(_) => tracing::debug!(service = %self.service, endpoint, "an answer was not sent in time"),
+        let reply = request.reply.as_deref().unwrap_or_default();
+        if let Err(error) = self.bus.publish_core(reply, headers, body).await {
+            tracing::debug!(service = %self.service, endpoint, %error, "an answer was not sent");
         }
     }
 }

@@ -1,0 +1,265 @@
+//! What was once sent can always be read.
+//!
+//! `goldens/` holds an example of every event (`<type>-<major>.<minor>.json`) and of every request and answer. A file
+//! is never changed once it was released: a new field means a new minor version and a new file beside the old one.
+//! `BAFT_UPDATE_GOLDENS=1 cargo test -p baft-bus --test goldens` writes the ones that are missing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+use baft_bus::payload::*;
+use baft_bus::{Outgoing, Payload, RawEvent, Reject, event::DecodeError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens")
+}
+
+fn golden(name: &str, current: &Value) -> Value {
+    let path = folder().join(name);
+    if std::env::var_os("BAFT_UPDATE_GOLDENS").is_some() && !path.exists() {
+        std::fs::write(&path, format!("{current:#}\n")).unwrap();
+    }
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; BAFT_UPDATE_GOLDENS=1 writes it", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// With a field nobody knows, at the top and in every object below.
+fn with_unknown_fields(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: serde_json::Map<String, Value> =
+                fields.iter().map(|(name, value)| (name.clone(), with_unknown_fields(value))).collect();
+            // Maps of counts hold numbers only.
+            if fields.is_empty() || !fields.values().all(Value::is_number) {
+                fields.insert("a_field_of_tomorrow".into(), json!({ "x": [1] }));
+            }
+            Value::Object(fields)
+        }
+        Value::Array(items) => items.iter().map(with_unknown_fields).collect(),
+        other => other.clone(),
+    }
+}
+
+fn raw(kind: &str, version: (u16, u16), body: &Value) -> RawEvent {
+    RawEvent {
+        id: "1".into(),
+        source: "/baft/x/y".into(),
+        kind: kind.into(),
+        version,
+        time: String::new(),
+        subject: format!("baft.event.{kind}"),
+        data: body.to_string().into(),
+        sequence: None,
+        delivered: None,
+    }
+}
+
+fn event<P: Payload + PartialEq + Debug>(example: P) {
+    let (major, minor) = P::VERSION;
+    let encoded: Value = serde_json::from_slice(Outgoing::new("1", &example).unwrap().body()).unwrap();
+    let stored = golden(&format!("{}-{major}.{minor}.json", P::TYPE), &encoded);
+    assert_eq!(encoded, stored, "{} is encoded differently than before: raise its version", P::TYPE);
+    // Every file of this major version, also the old ones.
+    let prefix = format!("{}-{major}.", P::TYPE);
+    for file in std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some(old_minor) = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".json")) else {
+            continue;
+        };
+        let body: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let version = (major, old_minor.parse().unwrap());
+        let decoded = raw(P::TYPE, version, &body).decode::<P>().unwrap_or_else(|error| panic!("{name}: {error}"));
+        if version == P::VERSION {
+            assert_eq!(decoded.data, example);
+        }
+    }
+    let tomorrow = with_unknown_fields(&stored);
+    assert_ne!(tomorrow, stored);
+    assert_eq!(raw(P::TYPE, (major, minor + 7), &tomorrow).decode::<P>().unwrap().data, example);
+    let error = raw(P::TYPE, (major + 1, 0), &stored).decode::<P>().unwrap_err();
+    assert!(matches!(error, DecodeError::UnknownMajor { .. }), "{error}");
+    assert!(matches!(Reject::from(error), Reject::Poison(reason) if reason.contains("upgrade")));
+}
+
+fn message<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, example: T) {
+    let encoded = serde_json::to_value(&example).unwrap();
+    let stored = golden(&format!("{name}.json"), &encoded);
+    assert_eq!(encoded, stored, "{name} is encoded differently than before");
+    assert_eq!(serde_json::from_value::<T>(with_unknown_fields(&stored)).unwrap(), example);
+}
+
+fn oid(digit: char) -> String {
+    digit.to_string().repeat(40)
+}
+
+fn generation() -> Generation {
+    Generation { lineage: "01J9Z3W5Q6M8T7R2K4N1B0V9XC".into(), number: 7 }
+}
+
+fn counts() -> Counts {
+    Counts { inserted: 3, updated: 2, deleted: 1, unchanged: 400, errors: 0 }
+}
+
+#[test]
+fn events_of_git_keep_their_form() {
+    event(GitSynced {
+        repo: "https://git.example.org/team/framework.git".into(),
+        reference: "refs/heads/main".into(),
+        old: Some(oid('a')),
+        new: oid('b'),
+        forced: false,
+        changed: vec![
+            ChangedFile { path: "data/obs.yaml".into(), status: ChangeStatus::Modified },
+            ChangedFile { path: "data/ä\n.yaml".into(), status: ChangeStatus::TypeChanged },
+        ],
+        truncated: true,
+        trigger: Trigger::Webhook,
+    });
+    event(GitSyncFailed {
+        repo: "https://git.example.org/team/framework.git".into(),
+        reference: "refs/heads/main".into(),
+        class: FailureClass::NotFound,
+        message: "the remote has no branch main".into(),
+        attempt: 3,
+        next_retry_at: Some("2026-03-01T09:30:00.000Z".into()),
+    });
+    event(GitCommitted {
+        repo: "https://git.example.org/team/framework.git".into(),
+        reference: "refs/heads/main".into(),
+        commit: oid('c'),
+        parent: Some(oid('b')),
+        files: vec!["data/obs.yaml".into()],
+        session_id: Some("01J9Z3W5Q6M8T7R2K4N1B0V9XC".into()),
+        author: "Ann <ann@example.org>".into(),
+    });
+    event(GitPushed {
+        repo: "https://git.example.org/team/framework.git".into(),
+        reference: "refs/heads/main".into(),
+        commit: oid('c'),
+        parent: None,
+        files: vec![],
+        session_id: None,
+        author: "Ann <ann@example.org>".into(),
+    });
+}
+
+#[test]
+fn events_of_the_importer_keep_their_form() {
+    event(ImportPublished {
+        generation: generation(),
+        commit: Some(oid('b')),
+        counts: counts(),
+        digest: "b3:0011".into(),
+        bytes: 12_345_678,
+        duration_ms: 250,
+    });
+    event(ImportQuarantined {
+        path: "data/obs.yaml".into(),
+        line: 12,
+        column: 3,
+        message: "did not find expected key".into(),
+        kept_generation: Some(generation()),
+    });
+    event(EntityChanged {
+        entity_type: "observation".into(),
+        id: "Obs-51".into(),
+        op: EntityOp::Updated,
+        fields: vec!["title".into()],
+        generation: generation(),
+    });
+}
+
+#[test]
+fn events_of_every_daemon_keep_their_form() {
+    let (name, instance, version) = ("git-sync".to_owned(), "pod-0".to_owned(), "0.1.0".to_owned());
+    event(DaemonStarted { name: name.clone(), instance: instance.clone(), version: version.clone() });
+    event(DaemonStopping { name, instance, version });
+}
+
+#[test]
+fn requests_and_answers_keep_their_form() {
+    message("git.sync.request", GitSyncRequest { wait_for: Some(oid('b')) });
+    message(
+        "git.sync.response",
+        GitSyncResponse { old: Some(oid('a')), new: oid('b'), changed_files: 2, duration_ms: 80 },
+    );
+    message(
+        "git.status.response",
+        GitStatus {
+            repo: "https://git.example.org/team/framework.git".into(),
+            reference: "refs/heads/main".into(),
+            head: Some(oid('b')),
+            remote_head: Some(oid('c')),
+            behind: Some(1),
+            last_success_at: Some("2026-03-01T09:30:00.000Z".into()),
+            failures: 0,
+        },
+    );
+    message("import.run.request", ImportRunRequest { full: true, commit: Some(oid('b')) });
+    message(
+        "import.run.response",
+        ImportRunResponse { generation: generation(), commit: Some(oid('b')), counts: counts(), duration_ms: 250 },
+    );
+    message(
+        "import.status.response",
+        ImportStatus {
+            generation: Some(generation()),
+            commit: Some(oid('b')),
+            rows: BTreeMap::from([("observation".to_owned(), 51)]),
+            quarantined: vec![QuarantinedFile { path: "data/a.yaml".into(), line: 12, message: "tab".into() }],
+            published_at: Some("2026-03-01T09:30:00.000Z".into()),
+            bytes: 12_345_678,
+        },
+    );
+    // What a person types with `nats req`.
+    assert_eq!(serde_json::from_str::<GitSyncRequest>("{}").unwrap(), GitSyncRequest::default());
+    assert_eq!(serde_json::from_str::<ImportRunRequest>("{}").unwrap(), ImportRunRequest::default());
+    assert_eq!(serde_json::from_str::<Empty>("{}").unwrap(), Empty {});
+}
+
+#[test]
+fn a_word_of_tomorrow_is_understood_as_unknown() {
+    assert_eq!(serde_json::from_str::<Trigger>("\"telepathy\"").unwrap(), Trigger::Unknown);
+    assert_eq!(serde_json::from_str::<ChangeStatus>("\"renamed\"").unwrap(), ChangeStatus::Unknown);
+    assert_eq!(serde_json::from_str::<FailureClass>("\"quota\"").unwrap(), FailureClass::Other);
+    assert_eq!(serde_json::from_str::<EntityOp>("\"merged\"").unwrap(), EntityOp::Unknown);
+}
+
+#[test]
+fn another_type_or_a_broken_body_is_refused_with_its_reason() {
+    let body = json!({ "name": "a", "instance": "b", "version": "1" });
+    let error = raw("daemon.stopping", (1, 0), &body).decode::<DaemonStarted>().unwrap_err();
+    assert!(matches!(error, DecodeError::OtherType { .. }), "{error}");
+    let error = raw("daemon.started", (1, 0), &json!({ "name": 1 })).decode::<DaemonStarted>().unwrap_err();
+    assert!(matches!(&error, DecodeError::BadBody { reason, .. } if reason.contains("string")), "{error}");
+}
+
+#[test]
+fn a_long_list_of_changes_is_cut_to_what_an_event_takes() {
+    let many = (0..100_000).map(|n| ChangedFile { path: format!("data/{n}\u{1}.yaml"), status: ChangeStatus::Added });
+    let (changed, truncated) = cap_changes(many.collect());
+    assert!(truncated && !changed.is_empty());
+    let long = (0..100).map(|_| ChangedFile { path: "\u{1}".repeat(4000), status: ChangeStatus::Added });
+    let (changed_long, _) = cap_changes(long.collect());
+    for changed in [changed, changed_long] {
+        let event = GitSynced {
+            repo: String::new(),
+            reference: String::new(),
+            old: None,
+            new: String::new(),
+            forced: false,
+            changed,
+            truncated,
+            trigger: Trigger::Poll,
+        };
+        assert!(Outgoing::new("1", &event).is_ok());
+    }
+    let few = vec![ChangedFile { path: "a".into(), status: ChangeStatus::Deleted }];
+    assert_eq!(cap_changes(few.clone()), (few, false));
+}

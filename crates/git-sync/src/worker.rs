@@ -196,7 +196,8 @@ impl Worker {
             return Ok(Outcome::Unchanged);
         }
         self.place.store(NETWORK, Ordering::SeqCst);
-        let Some(goal) = goal(self.transport.as_ref(), remote, &self.config.target)? else {
+        let asked = self.timed("ask", || goal(self.transport.as_ref(), remote, &self.config.target))?;
+        let Some(goal) = asked else {
             let message = format!("{} has no ref {}", self.config.shown_repo(), self.config.target);
             return Err(Failure::new(FailureClass::NotFound, message));
         };
@@ -267,11 +268,19 @@ impl Worker {
         let commit = if known {
             goal.commit()
         } else {
-            let (commit, report) = Mirror::fetch(self.transport.as_ref(), repo, remote, goal)?;
+            let (commit, report) =
+                self.timed("fetch", || Mirror::fetch(self.transport.as_ref(), repo, remote, goal))?;
             self.count_fetch(&report);
             commit
         };
         self.publish_commit(repo, commit, trigger)
+    }
+
+    fn timed<T>(&self, phase: &str, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let result = work();
+        self.metrics.phase_seconds.with_label_values(&[phase]).observe(began.elapsed().as_secs_f64());
+        result
     }
 
     fn count_fetch(&self, report: &baft_repo::transport::FetchReport) {
@@ -284,7 +293,7 @@ impl Worker {
     fn publish_commit(&mut self, repo: &Repo, commit: Oid, trigger: Trigger) -> Result<Outcome, Failure> {
         self.place.store(LOCAL, Ordering::SeqCst);
         let head = self.head();
-        let report = self.checkouts.publish(repo, commit, head)?;
+        let report = self.timed("checkout", || self.checkouts.publish(repo, commit, head))?;
         self.state.unverified = false;
         self.metrics.files_written.inc_by(report.written as u64);
         self.metrics.files_linked.inc_by(report.linked as u64);
@@ -310,7 +319,7 @@ impl Worker {
         }
         let mut file = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         file.change(|journal| journal.begin(commit, forced, trigger))?;
-        self.link.flip(commit)?;
+        self.timed("flip", || self.link.flip(commit))?;
         file.change(crate::journal::Journal::finish)?;
         let waiting = file.get().unannounced.len();
         drop(file);

@@ -191,7 +191,8 @@ mod tests {
         for protocol in ["0", "2"] {
             for _ in 0..3 {
                 let version = format!("protocol.version={protocol}");
-                let listed = git(folder.path(), &["-c", &version, "ls-remote", &server.url(), "refs/heads/main"]).unwrap();
+                let listed =
+                    git(folder.path(), &["-c", &version, "ls-remote", &server.url(), "refs/heads/main"]).unwrap();
                 assert!(listed.stdout.ends_with("refs/heads/main\n"), "{}", listed.stdout);
             }
         }

@@ -22,7 +22,10 @@ impl Machine {
         let versions = "import sys, duckdb, yaml; print(f'{sys.version.split()[0]}, duckdb {duckdb.__version__}, PyYAML {yaml.__version__}')";
         let lines = [
             ("Date", chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string()),
-            ("Machine", format!("{model}, {cores} cores, {:.0} GiB, Linux {}", kib as f64 / 1_048_576.0, kernel.trim())),
+            (
+                "Machine",
+                format!("{model}, {cores} cores, {:.0} GiB, Linux {}", kib as f64 / 1_048_576.0, kernel.trim()),
+            ),
             ("Load at the start", load.join(" ")),
             ("Revision", said(Command::new("git").arg("-C").arg(workspace).args(["describe", "--always", "--dirty"]))),
             ("Rust", said(Command::new("rustc").arg("--version"))),

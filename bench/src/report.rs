@@ -29,7 +29,15 @@ impl Section {
     }
 
     /// A measurement beside its baseline. `ratio` is how many times more the baseline takes.
-    pub fn compare(&mut self, what: &str, ours: String, baseline: String, ratio: f64, goal: &str, reached: Option<Goal>) {
+    pub fn compare(
+        &mut self,
+        what: &str,
+        ours: String,
+        baseline: String,
+        ratio: f64,
+        goal: &str,
+        reached: Option<Goal>,
+    ) {
         let ratio = if ratio >= 10.0 { format!("{ratio:.0}×") } else { format!("{ratio:.1}×") };
         self.rows.push([what.to_owned(), ours, baseline, ratio, verdict(goal, reached)]);
     }

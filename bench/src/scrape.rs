@@ -24,10 +24,10 @@ impl Metrics {
         Ok(Self(values.collect()))
     }
 
-    /// The sum over all labels that contain `part`, for example `phase="parse"`.
-    pub fn with(&self, name: &str, part: &str) -> f64 {
+    /// The sum over all labels, zero when there is no such metric.
+    pub fn sum(&self, name: &str) -> f64 {
         let of_name = |key: &str| key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'));
-        self.0.iter().filter(|(key, _)| of_name(key) && key.contains(part)).fold(0.0, |sum, (_, value)| sum + value)
+        self.0.iter().filter(|(key, _)| of_name(key)).fold(0.0, |sum, (_, value)| sum + value)
     }
 
     /// The values of one metric by one of its labels, in the label's order.

@@ -95,7 +95,13 @@ impl Unit {
             Self::Second => seconds,
             Self::Minute => seconds / 60.0,
         };
-        if value < 10.0 { format!("{value:.2}") } else if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+        if value < 10.0 {
+            format!("{value:.2}")
+        } else if value < 100.0 {
+            format!("{value:.1}")
+        } else {
+            format!("{value:.0}")
+        }
     }
 }
 

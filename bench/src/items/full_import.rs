@@ -51,8 +51,7 @@ pub fn run(setting: &Setting) -> Result<Section> {
             phases = describe(&done.stdout)?;
         }
         let ratio = theirs.p50() / ours.p50();
-        let (goal, reached) =
-            if index == 0 { ("at least 10×", Some(Goal::when(ratio >= 10.0))) } else { ("", None) };
+        let (goal, reached) = if index == 0 { ("at least 10×", Some(Goal::when(ratio >= 10.0))) } else { ("", None) };
         section.compare(&format!("wall time, against {name}"), ours.show(), theirs.show(), ratio, goal, reached);
         if index == 0 {
             let memory = their_peak as f64 / our_peak as f64;

@@ -46,7 +46,9 @@ pub fn run(setting: &Setting) -> Result<Section> {
     for (index, (name, source, file, goal)) in cases.into_iter().enumerate() {
         let measured = measure(setting, &setting.folder(&format!("one-entity-{index}"))?, &source, file)?;
         let (text, reached) = match goal {
-            Some(limit) => (format!("at most {}", show_seconds(limit)), Some(Goal::when(measured.whole.p50() <= limit))),
+            Some(limit) => {
+                (format!("at most {}", show_seconds(limit)), Some(Goal::when(measured.whole.p50() <= limit)))
+            }
             None => (String::new(), None),
         };
         section.alone(&format!("{name} entities: request to row"), measured.whole.show(), &text, reached);
@@ -95,12 +97,13 @@ fn measure(setting: &Setting, folder: &Path, source: &Path, file: &str) -> Resul
         })
         .collect();
     let flat = spent.iter().filter(|(name, _)| FLAT.contains(&name.as_str())).map(|(_, seconds)| seconds).sum();
-    let phases: Vec<String> = spent.iter().map(|(name, seconds)| format!("{name} {}", show_seconds(*seconds))).collect();
+    let phases: Vec<String> =
+        spent.iter().map(|(name, seconds)| format!("{name} {}", show_seconds(*seconds))).collect();
     Ok(Measured { whole, flat, phases: phases.join(", ") })
 }
 
 fn phases(daemon: &Daemon) -> Result<Vec<(String, f64)>> {
-    Ok(Metrics::of(daemon.admin.address())?.by_label("baft_duckdb_importer_phase_seconds_sum", "phase"))
+    Ok(Metrics::of(daemon.admin.address())?.by_label("baft_duckdb_importer_phase_duration_seconds_sum", "phase"))
 }
 
 /// The usual layout, once in each of the folders `data/part*`.

@@ -120,7 +120,13 @@ fn shell_way(setting: &Setting, loader: &str, rounds: usize) -> Result<Measured>
     let script_seconds = crate::child::run(&mut once)?.wall.as_secs_f64();
 
     let mut command = Command::new("sh");
-    command.arg(script("baseline/shell_way.sh")).arg(folder.join("pulled")).arg(&database).arg(python()).arg("1").arg(loader);
+    command
+        .arg(script("baseline/shell_way.sh"))
+        .arg(folder.join("pulled"))
+        .arg(&database)
+        .arg(python())
+        .arg("1")
+        .arg(loader);
     let _loop = Process::spawn("shell way", command);
     let reader = Reader::new(&database);
     let editor = Editor::open(repository.clone.join("data/variables.yaml"))?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use async_nats::ServerAddr;
 use baft_kit::Secret;
+use clap::builder::BoolishValueParser;
 
 use crate::auth::Source;
 use crate::error::BusError;
@@ -37,7 +38,7 @@ pub struct NatsArgs {
     #[arg(long, env = "BAFT_SUBJECT_PREFIX", value_name = "TOKEN", default_value = "baft")]
     pub nats_subject_prefix: Prefix,
     /// Accept changing requests only on subjects that name the principal (`….as.<principal>`)
-    #[arg(long, env = "BAFT_REQUIRE_PRINCIPAL")]
+    #[arg(long, env = "BAFT_REQUIRE_PRINCIPAL", action = clap::ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub require_principal: bool,
 }
 

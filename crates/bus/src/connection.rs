@@ -161,6 +161,11 @@ impl Bus {
         (Self { inner }, supervisor)
     }
 
+    /// Registers the metrics of the bus, so that they are listed and exported (as zero) also without a connection.
+    pub fn register_metrics(metrics: &Metrics) {
+        let _ = BusMetrics::new(Some(metrics));
+    }
+
     /// The state of the connection, and a way to wait for changes.
     #[must_use]
     pub fn connected(&self) -> watch::Receiver<Link> {

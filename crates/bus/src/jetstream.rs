@@ -152,7 +152,8 @@ impl Bus {
     /// The library only queues subscriptions, and a refusal comes unasked: so ask anything, whose answer comes after
     /// the server's reaction, and give the refusal a moment to get through.
     pub(crate) async fn confirm_subscription(&self, subject: &str) -> Result<(), BusError> {
-        let since = Instant::now() - Duration::from_millis(200);
+        let now = Instant::now();
+        let since = now.checked_sub(Duration::from_millis(200)).unwrap_or(now);
         match self.api("INFO", &Value::Null).await {
             Ok(_) | Err(BusError::JetStream { .. } | BusError::NotPermitted { .. } | BusError::NoStream { .. }) => {}
             Err(error) => return Err(error),

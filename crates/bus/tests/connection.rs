@@ -1,5 +1,5 @@
 //! Promises of the connection, kept against a real nats-server.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 
@@ -157,6 +157,13 @@ async fn connect_as(server: &NatsServer, user: &str, name: &str) -> Bus {
     Bus::connect_now(&NatsArgs::for_url(&url), identity(name)).await.unwrap()
 }
 
+async fn admin_client(server: &NatsServer) -> async_nats::Client {
+    async_nats::ConnectOptions::with_user_and_password("admin".into(), "test-password".into())
+        .connect(server.bare_url())
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 async fn what_nats_does_not_permit_is_forbidden_at_once_and_not_a_timeout() {
     let server = NatsServer::start_with(restricted);
@@ -194,6 +201,28 @@ async fn a_daemon_works_with_no_more_than_its_own_permissions() {
     tokio::time::timeout(SOON, service.ready()).await.unwrap();
     let reader = connect_as(&server, "reader", "reader").await;
     assert_eq!(reader.request::<Value, Value>("git.status", &json!({}), SOON).await.unwrap(), json!({ "ok": true }));
+    struct One(bool);
+    impl baft_bus::Ledger for One {
+        fn pending(&mut self) -> Result<Option<baft_bus::Outgoing>, baft_bus::LedgerError> {
+            let failed = baft_bus::payload::GitSyncFailed {
+                repo: "r".into(),
+                reference: "main".into(),
+                class: baft_bus::payload::FailureClass::Network,
+                message: "away".into(),
+                attempt: 1,
+                next_retry_at: None,
+            };
+            Ok(if self.0 { None } else { Some(baft_bus::Outgoing::new("1", &failed)?) })
+        }
+        fn acknowledged(&mut self, _: &str) -> Result<(), baft_bus::LedgerError> {
+            self.0 = true;
+            Ok(())
+        }
+    }
+    let announcer = baft_bus::Announcer::spawn(&daemon, One(false), shutdown.clone());
+    announcer.flush(SOON).await;
+    let info = common::api(&admin_client(&server).await, "STREAM.INFO.BAFT_EVENTS", Value::Null).await;
+    assert_eq!(info["state"]["messages"], 1);
     shutdown.cancel();
     service.finished(SOON).await;
 }

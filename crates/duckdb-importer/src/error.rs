@@ -48,6 +48,9 @@ pub enum ImporterError {
         /// What git said.
         source: RepoError,
     },
+    /// A file is being written; looking again in a moment helps.
+    #[error("a file was being written while it was read; the importer looks again by itself")]
+    Unsettled,
     /// There is nothing to import yet.
     #[error("{0}")]
     NoSource(String),

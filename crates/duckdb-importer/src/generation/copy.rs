@@ -24,6 +24,12 @@ impl FileId {
     pub fn of(path: &Path) -> io::Result<Self> {
         Ok(Self::from(&std::fs::metadata(path)?))
     }
+
+    /// Whether it is the same file or folder, with whatever content.
+    #[must_use]
+    pub fn same_inode(&self, other: &Self) -> bool {
+        self.inode == other.inode
+    }
 }
 
 impl From<&Metadata> for FileId {

@@ -1,0 +1,272 @@
+//! From the source to a published generation: what changed is found in four layers, each cheaper than the next (the
+//! commit, the file, the row, the index entry), and only that is written.
+//!
+//! The engine is synchronous and owned by one thread. It keeps nothing that it could not read again from the source and
+//! the published file; what it remembers between imports only saves time.
+
+mod compare;
+mod plan;
+mod pool;
+mod read;
+mod rebuild;
+mod resolve;
+mod rules;
+mod scene;
+mod seal;
+mod standby;
+mod stored;
+mod update;
+mod verify;
+
+pub use read::DatedRow;
+pub use seal::TableDigest;
+pub use verify::{Difference, Verification};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use baft_bus::payload::{Counts, Generation};
+
+use crate::ImporterError;
+use crate::apply::Meta;
+use crate::config::Settings;
+use crate::daemon::{Outcome, Report, Request};
+use crate::db::Session;
+use crate::generation::{Attempt, FileId, Manifest, Published, Workspace};
+use plan::Base;
+use scene::Scenery;
+use seal::Sealed;
+use standby::Standby;
+
+/// How far a long import has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Files read.
+    pub done: AtomicUsize,
+    /// Files to read.
+    pub total: AtomicUsize,
+}
+
+/// Keeps one publish folder in step with one source.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    workspace: Workspace,
+    session: Option<Session>,
+    opening: Option<JoinHandle<Result<Session, ImporterError>>>,
+    scenery: Scenery,
+    known: Option<Known>,
+    standby: Option<Standby>,
+    keep_standby: bool,
+    progress: Arc<Progress>,
+    announced: Option<u64>,
+}
+
+/// The current generation, as this process published or read it.
+#[derive(Debug, Clone)]
+struct Known {
+    number: u64,
+    file: FileId,
+    base: Base,
+    meta: Meta,
+}
+
+/// A database that is written and closed, not yet published.
+struct Made {
+    attempt: Attempt,
+    meta: Meta,
+    counts: Counts,
+    rebuilt: bool,
+}
+
+impl Engine {
+    /// Takes the publish folder. The database engine starts in the background meanwhile.
+    ///
+    /// # Errors
+    /// Another importer has the folder, or it cannot be written.
+    pub fn open(settings: Settings) -> Result<Self, ImporterError> {
+        let publish = &settings.publish;
+        if publish.db_name.is_empty() || publish.db_name.contains('/') {
+            let error = baft_kit::config::ConfigError::new("--db-name", &publish.db_name, "a file name without a folder");
+            return Err(error.into());
+        }
+        let workspace = Workspace::open(&publish.dir, &publish.db_name)?;
+        let scenery = Scenery::new(&settings);
+        let mut engine = Self {
+            settings,
+            workspace,
+            session: None,
+            opening: None,
+            scenery,
+            known: None,
+            standby: None,
+            keep_standby: false,
+            progress: Arc::default(),
+            announced: None,
+        };
+        engine.start_session();
+        Ok(engine)
+    }
+
+    /// Keep a copy of the current generation ready for the next import. For daemons: it takes the copying out of the way
+    /// between a change and its publication.
+    pub fn keep_standby(&mut self) {
+        self.keep_standby = true;
+        self.prepare_standby();
+    }
+
+    /// Generations after this one still have to be announced; their manifests are kept.
+    pub fn announced(&mut self, number: Option<u64>) {
+        self.announced = number;
+    }
+
+    /// How far the import under way has come.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
+    }
+
+    /// What is published now.
+    #[must_use]
+    pub fn current(&self) -> Option<Published> {
+        self.workspace.current()
+    }
+
+    /// Brings the published database in step with the source.
+    ///
+    /// # Errors
+    /// Nothing was published; what was published before stays.
+    pub fn import(&mut self, request: &Request) -> Result<Report, ImporterError> {
+        let started = Instant::now();
+        self.progress.done.store(0, Ordering::Relaxed);
+        self.progress.total.store(0, Ordering::Relaxed);
+        self.scenery.look(request.commit.as_deref())?;
+        let result = self.import_scene(request, started);
+        if matches!(result, Err(ImporterError::Repo { .. })) {
+            self.scenery.forget_repository();
+        }
+        result
+    }
+
+    fn import_scene(&mut self, request: &Request, started: Instant) -> Result<Report, ImporterError> {
+        if !request.full {
+            match self.update(started) {
+                Ok(Some(report)) => return Ok(report),
+                Ok(None) => {}
+                Err(error) if spoiled(&error) => {
+                    tracing::warn!(%error, "applying the changes failed; building the database from the source");
+                    self.restart_session();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let made = match self.rebuild() {
+            Err(error) if spoiled(&error) => {
+                self.restart_session();
+                return Err(error);
+            }
+            made => made?,
+        };
+        self.publish(made, started)
+    }
+
+    /// Checks, seals and publishes what was made.
+    fn publish(&mut self, made: Made, started: Instant) -> Result<Report, ImporterError> {
+        let Made { attempt, meta, mut counts, rebuilt } = made;
+        attempt.check_sealed()?;
+        let (sealed, file_digest) = self.seal(&attempt)?;
+        let bytes = std::fs::metadata(attempt.db()).map_err(ImporterError::io("look at", attempt.db()))?.len();
+        counts.errors = sealed.errors;
+        counts.unchanged = sealed.rows.values().sum::<u64>().saturating_sub(counts.inserted + counts.updated);
+        let mut quarantined = sealed.quarantined;
+        for file in &mut quarantined {
+            file.new = !self.was_quarantined(&file.path, &sealed.files);
+        }
+        let manifest = Manifest {
+            generation: meta.generation.clone(),
+            commit: meta.commit.clone(),
+            content_digest: sealed.digest,
+            file_digest,
+            bytes,
+            published_at: baft_kit::time::now_rfc3339(),
+            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            counts,
+            rows: sealed.rows,
+            quarantined,
+            rebuilt,
+        };
+        let published = attempt.publish(&self.workspace, manifest)?;
+        let base = Base { commit: meta.commit.as_deref().and_then(|commit| commit.parse().ok()), files: sealed.files };
+        let file = FileId::of(&published.db).map_err(ImporterError::io("look at", &published.db))?;
+        self.known = Some(Known { number: meta.generation.number, file, base, meta });
+        let keep = &self.settings.publish;
+        self.workspace.sweep(keep.keep, keep.keep_for, self.announced);
+        if self.keep_standby {
+            self.prepare_standby();
+        }
+        let outcome = if rebuilt { Outcome::Rebuilt } else { Outcome::Incremental };
+        Ok(report(&published.manifest, published.manifest.counts, outcome, started.elapsed()))
+    }
+
+    /// Reads the file back and digests it, both at once.
+    fn seal(&mut self, attempt: &Attempt) -> Result<(Sealed, String), ImporterError> {
+        let datasets = self.scenery.datasets();
+        let session = self.session()?;
+        std::thread::scope(|scope| {
+            let digest = scope.spawn(|| crate::generation::digest_file(attempt.db()));
+            let sealed = seal::check(session, attempt.db(), &datasets)?;
+            let digest = digest.join().unwrap_or_else(|_| Err(std::io::Error::other("the digesting thread died")));
+            Ok((sealed, digest.map_err(ImporterError::io("read", attempt.db()))?))
+        })
+    }
+
+    fn was_quarantined(&self, path: &str, files: &std::collections::BTreeMap<String, crate::apply::FileRecord>) -> bool {
+        let before = self.known.as_ref().and_then(|known| known.base.files.get(path));
+        before.is_some_and(|before| before.state != "ok" && files.get(path).is_some_and(|now| now.blob == before.blob))
+    }
+
+    fn spill_dir(&self) -> PathBuf {
+        self.settings.publish.dir.join(".spill")
+    }
+
+    fn start_session(&mut self) {
+        let (memory, threads, spill) = (self.settings.publish.memory, self.settings.publish.threads, self.spill_dir());
+        let opening = std::thread::Builder::new().name("duckdb".to_owned()).spawn(move || Session::open(memory, threads, &spill));
+        self.opening = opening.ok();
+    }
+
+    fn restart_session(&mut self) {
+        self.session = None;
+        self.known = None;
+        self.start_session();
+    }
+
+    fn session(&mut self) -> Result<&Session, ImporterError> {
+        if self.session.is_none() {
+            let session = match self.opening.take().map(JoinHandle::join) {
+                Some(Ok(session)) => session?,
+                _ => Session::open(self.settings.publish.memory, self.settings.publish.threads, &self.spill_dir())?,
+            };
+            self.session = Some(session);
+        }
+        self.session.as_ref().ok_or(ImporterError::Stopped)
+    }
+
+    /// The identity of the generation that follows `before`.
+    fn next_generation(&self, before: Option<&Meta>) -> Generation {
+        let lineage = before.map_or_else(|| ulid::Ulid::new().to_string(), |meta| meta.generation.lineage.clone());
+        Generation { lineage, number: self.workspace.next_number() }
+    }
+}
+
+/// Errors after which the copy that was worked on, or the instance that did it, cannot be trusted.
+fn spoiled(error: &ImporterError) -> bool {
+    matches!(error, ImporterError::Database { .. } | ImporterError::Damaged(_))
+}
+
+fn report(manifest: &Manifest, counts: Counts, outcome: Outcome, duration: Duration) -> Report {
+    Report { generation: manifest.generation.clone(), commit: manifest.commit.clone(), counts, outcome, duration }
+}

@@ -1,0 +1,207 @@
+//! From what is and what the database knows to what must be written.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use duckdb::Connection;
+
+use super::read::{DatedRow, Outcome};
+use super::stored::{self, StoredRow};
+use crate::ImporterError;
+use crate::apply::{Change, Delta, FileRecord, Meta, NewRow, NewSection, SectionTouch, Touch, error_records};
+use crate::dataset::Datasets;
+use crate::rows::{FileState, SectionRow};
+
+/// Fills `delta` with what the entities of the files read now change. `old` are their rows in the database, those of
+/// files that are gone included. Numbers are taken from `meta`.
+pub fn entities(
+    connection: &Connection,
+    datasets: &Datasets,
+    outcomes: &mut BTreeMap<String, Outcome>,
+    old: Vec<StoredRow>,
+    meta: &mut Meta,
+    delta: &mut Delta,
+) -> Result<(), ImporterError> {
+    let dataset_of = |path: &str| datasets.for_path(path).map(|dataset| dataset.id.as_str().to_owned()).unwrap_or_default();
+    let mut old: HashMap<String, StoredRow> = old.into_iter().map(|row| (row.id.clone(), row)).collect();
+    let mut updated: Vec<(StoredRow, usize)> = Vec::new();
+    for (path, outcome) in outcomes.iter_mut() {
+        for dated in std::mem::take(&mut outcome.rows) {
+            let before = old.remove(&dated.row.id);
+            let mut add = |dated: DatedRow, docid: i32, delta: &mut Delta| {
+                delta.rows.push(NewRow { dated, path: path.clone(), dataset: outcome.dataset.clone(), docid });
+            };
+            match before {
+                Some(before) if before.base.hash == dated.row.row_hash && dataset_of(&before.path) == outcome.dataset => {
+                    if differs(&before, &dated, path) {
+                        delta.touched.push(Touch { docid: before.docid, path: path.clone(), dated });
+                    }
+                }
+                Some(before) => {
+                    delta.gone.push(before.id.clone());
+                    delta.gone_docs.push(before.docid);
+                    add(dated, before.docid, delta);
+                    updated.push((before, delta.rows.len() - 1));
+                }
+                None => {
+                    add(dated, meta.next_docid, delta);
+                    meta.next_docid += 1;
+                    let new = &delta.rows[delta.rows.len() - 1].dated;
+                    delta.names.push(new.row.id.clone());
+                    delta.names.extend(new.row.aliases.iter().cloned());
+                    delta.changes.push(change("insert", None, Some(new), Vec::new()));
+                }
+            }
+        }
+    }
+    let mut removed: Vec<_> = old.into_values().collect();
+    removed.sort_by_key(|row| row.docid);
+    delta.names.extend(removed.iter().map(|row| row.id.clone()));
+    delta.gone.extend(removed.iter().map(|row| row.id.clone()));
+    delta.gone_docs.extend(removed.iter().map(|row| row.docid));
+    tell_updates(connection, &updated, &removed, delta)?;
+    delta.changes.extend(removed.iter().map(|row| change("delete", Some(row), None, Vec::new())));
+    Ok(())
+}
+
+/// Changed rows: which fields differ, and which aliases came or went.
+fn tell_updates(
+    connection: &Connection,
+    updated: &[(StoredRow, usize)],
+    removed: &[StoredRow],
+    delta: &mut Delta,
+) -> Result<(), ImporterError> {
+    if updated.is_empty() && removed.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = updated.iter().map(|(row, _)| row).chain(removed).map(|row| row.id.clone()).collect();
+    let aliases: BTreeSet<_> = stored::aliases(connection, &ids)?.into_iter().collect();
+    let mut new_aliases = BTreeSet::new();
+    let contents = stored::contents(connection, &ids)?;
+    for (before, at) in updated {
+        let new = &delta.rows[*at].dated;
+        new_aliases.extend(new.row.aliases.iter().map(|alias| (new.row.id.clone(), alias.clone())));
+        let old = contents.get(&before.id).map(String::as_str).unwrap_or_default();
+        delta.changes.push(change("update", Some(before), Some(new), changed_fields(old, &new.row.content)));
+    }
+    delta.names.extend(aliases.symmetric_difference(&new_aliases).map(|(_, alias)| alias.clone()));
+    Ok(())
+}
+
+fn change(op: &'static str, old: Option<&StoredRow>, new: Option<&DatedRow>, fields: Vec<String>) -> Change {
+    let (type_name, id) = match (old, new) {
+        (_, Some(new)) => (new.row.type_name.clone(), new.row.id.clone()),
+        (Some(old), None) => (old.type_name.clone(), old.id.clone()),
+        (None, None) => Default::default(),
+    };
+    Change {
+        op,
+        type_name,
+        id,
+        old_hash: old.map(|row| row.base.hash.clone()),
+        new_hash: new.map(|row| row.row.row_hash.clone()),
+        fields,
+        commit: new.map(|row| row.since.commit.clone()),
+    }
+}
+
+/// Top-level fields of two JSON objects that are not equal.
+#[must_use]
+pub fn changed_fields(old: &str, new: &str) -> Vec<String> {
+    let parse = |text: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap_or_default();
+    let (old, new) = (parse(old), parse(new));
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    names.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect()
+}
+
+fn differs(before: &StoredRow, now: &DatedRow, path: &str) -> bool {
+    before.lines != (now.row.line_start, now.row.line_end)
+        || before.path != path
+        || before.schema_valid != now.row.schema_valid
+        || before.base.stale != now.stale
+        || before.base.since != now.since
+}
+
+/// Fills `delta` with what the sections of the files read now change.
+pub fn sections(
+    connection: &Connection,
+    paths: &[String],
+    outcomes: &mut BTreeMap<String, Outcome>,
+    meta: &mut Meta,
+    delta: &mut Delta,
+) -> Result<(), ImporterError> {
+    let mut old = stored::sections(connection, paths)?;
+    for (path, outcome) in outcomes.iter_mut() {
+        for section in std::mem::take(&mut outcome.sections) {
+            let before = old.remove(&crate::apply::section_key(path, &section.pointer));
+            match before {
+                Some(before) if same_but_place(&before.section, &section) => {
+                    let (docid, line_start, ord) = (before.docid, section.line_start, section.ord);
+                    if before.section.line_start != line_start || before.section.ord != ord {
+                        delta.touched_sections.push(SectionTouch { docid, line_start, ord });
+                    }
+                }
+                Some(before) => {
+                    delta.gone_sections.push(before.docid);
+                    delta.sections.push(NewSection { section, path: path.clone(), docid: before.docid });
+                }
+                None => {
+                    delta.sections.push(NewSection { section, path: path.clone(), docid: meta.next_section });
+                    meta.next_section += 1;
+                }
+            }
+        }
+    }
+    delta.gone_sections.extend(old.into_values().map(|section| section.docid));
+    Ok(())
+}
+
+fn same_but_place(a: &SectionRow, b: &SectionRow) -> bool {
+    a.content == b.content
+        && a.title == b.title
+        && a.tags == b.tags
+        && a.section_id == b.section_id
+        && a.parent_pointer == b.parent_pointer
+        && (a.depth, a.level) == (b.depth, b.level)
+        && (&a.doc_kind, &a.doc_id) == (&b.doc_kind, &b.doc_id)
+}
+
+/// The `_files` entry of a file that was read. Call it while the outcome still has its rows.
+#[must_use]
+pub fn file_record(outcome: &Outcome) -> FileRecord {
+    FileRecord {
+        path: outcome.path.clone(),
+        blob: outcome.blob.to_string(),
+        bytes: outcome.bytes,
+        kind: outcome.dataset.clone(),
+        rows: outcome.rows.len(),
+        state: match outcome.state {
+            FileState::Good => "ok",
+            FileState::Partial { .. } => "partial",
+            FileState::Unparsable => "quarantined",
+        }
+        .to_owned(),
+        good_blob: outcome.good_blob.map(|blob| blob.to_string()),
+        since: outcome.since.clone(),
+    }
+}
+
+/// The books' entries of the files read now.
+pub fn books(outcomes: &BTreeMap<String, Outcome>, delta: &mut Delta) {
+    for outcome in outcomes.values() {
+        delta.files.push(file_record(outcome));
+        delta.errors.extend(error_records(&outcome.issues, &outcome.since));
+    }
+}
+
+/// Ids shown before by the files read now, with their file.
+#[must_use]
+pub fn shown(old: &[StoredRow]) -> HashMap<String, String> {
+    old.iter().map(|row| (row.id.clone(), row.path.clone())).collect()
+}
+
+/// Every id that a question about ownership can be about.
+#[must_use]
+pub fn ids_in_question(outcomes: &BTreeMap<String, Outcome>, before: &HashMap<String, String>) -> Vec<String> {
+    let ids: HashSet<_> = outcomes.values().flat_map(|outcome| &outcome.rows).map(|dated| dated.row.id.clone()).collect();
+    ids.union(&before.keys().cloned().collect()).cloned().collect()
+}

@@ -1,0 +1,165 @@
+//! What the published database knows, read from an attached file.
+
+use std::collections::{BTreeMap, HashMap};
+
+use duckdb::types::Value;
+use duckdb::{Connection, Row};
+
+use super::read::{BaseRow, Since};
+use super::resolve::ELSEWHERE;
+use crate::ImporterError;
+use crate::apply::{FileRecord, stage_names};
+
+type Failed = duckdb::Error;
+
+/// A row of `entities`, without its text.
+#[derive(Debug, Clone)]
+pub struct StoredRow {
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    pub type_name: String,
+    /// Its file.
+    pub path: String,
+    /// Its document number.
+    pub docid: i32,
+    /// Its place.
+    pub lines: (u32, u32),
+    /// Whether it satisfies its schema.
+    pub schema_valid: bool,
+    /// Its hash and past.
+    pub base: BaseRow,
+}
+
+/// A row of `sections`.
+#[derive(Debug, Clone)]
+pub struct StoredSection {
+    /// Its document number.
+    pub docid: i32,
+    /// The section.
+    pub section: crate::rows::SectionRow,
+}
+
+fn all<T>(
+    connection: &Connection,
+    what: &'static str,
+    sql: &str,
+    row: impl FnMut(&Row<'_>) -> Result<T, Failed>,
+) -> Result<Vec<T>, ImporterError> {
+    let read = || connection.prepare(sql)?.query_map([], row)?.collect::<Result<Vec<_>, Failed>>();
+    read().map_err(ImporterError::db(what))
+}
+
+/// `_files`, by path.
+pub fn files(connection: &Connection) -> Result<BTreeMap<String, FileRecord>, ImporterError> {
+    let sql = "SELECT path, blob_oid, bytes, kind, rows, state, good_blob_oid, since_commit FROM _files";
+    let records = all(connection, "reading _files", sql, |row| {
+        Ok(FileRecord {
+            path: row.get(0)?,
+            blob: row.get(1)?,
+            bytes: row.get::<_, i64>(2)?.unsigned_abs(),
+            kind: row.get(3)?,
+            rows: row.get::<_, i32>(4)?.unsigned_abs() as usize,
+            state: row.get(5)?,
+            good_blob: row.get(6)?,
+            since: row.get(7)?,
+        })
+    })?;
+    Ok(records.into_iter().map(|record| (record.path.clone(), record)).collect())
+}
+
+/// The rows of some files.
+pub fn rows(connection: &Connection, paths: &[String]) -> Result<Vec<StoredRow>, ImporterError> {
+    stage_names(connection, "stage_paths", paths)?;
+    let sql = "SELECT id, type, source_path, docid, line_start, line_end, schema_valid, row_hash, commit_oid, blob_oid, \
+               updated_date, stale FROM entities WHERE source_path IN (FROM temp.stage_paths)";
+    all(connection, "reading rows", sql, |row| {
+        let day = match row.get(10)? {
+            Value::Date32(day) => day,
+            _ => 0,
+        };
+        Ok(StoredRow {
+            id: row.get(0)?,
+            type_name: row.get(1)?,
+            path: row.get(2)?,
+            docid: row.get(3)?,
+            lines: (row.get(4)?, row.get(5)?),
+            schema_valid: row.get(6)?,
+            base: BaseRow {
+                hash: row.get(7)?,
+                since: Since { commit: row.get(8)?, blob: row.get(9)?, day },
+                stale: row.get(11)?,
+            },
+        })
+    })
+}
+
+/// The sections of some files.
+pub fn sections(connection: &Connection, paths: &[String]) -> Result<HashMap<String, StoredSection>, ImporterError> {
+    stage_names(connection, "stage_paths", paths)?;
+    let sql = "SELECT key, docid, doc_kind, doc_id, pointer, section_id, parent_pointer, ord, depth, level, title, \
+               array_to_string(tags, chr(31)), len(tags), content, line_start \
+               FROM sections WHERE source_path IN (FROM temp.stage_paths)";
+    let found = all(connection, "reading sections", sql, |row| {
+        let tags: String = row.get::<_, Option<String>>(11)?.unwrap_or_default();
+        let count: i64 = row.get(12)?;
+        let tags = if count == 0 { Vec::new() } else { tags.split('\u{1f}').map(str::to_owned).collect() };
+        let section = crate::rows::SectionRow {
+            doc_kind: row.get(2)?,
+            doc_id: row.get(3)?,
+            pointer: row.get(4)?,
+            section_id: row.get(5)?,
+            parent_pointer: row.get(6)?,
+            ord: row.get(7)?,
+            depth: row.get(8)?,
+            level: row.get::<_, Option<i32>>(9)?.map(i64::from),
+            title: row.get(10)?,
+            tags,
+            content: row.get(13)?,
+            line_start: row.get(14)?,
+        };
+        Ok((row.get(0)?, StoredSection { docid: row.get(1)?, section }))
+    })?;
+    Ok(found.into_iter().collect())
+}
+
+/// Which files other than `paths` show these ids, and which have lost them.
+#[allow(clippy::type_complexity, reason = "two maps that are always wanted together")]
+pub fn claims(
+    connection: &Connection,
+    paths: &[String],
+    ids: &[String],
+) -> Result<(HashMap<String, String>, HashMap<String, Vec<String>>), ImporterError> {
+    stage_names(connection, "stage_paths", paths)?;
+    stage_names(connection, "stage_ids", ids)?;
+    let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let sql = "SELECT id, source_path FROM entities WHERE id IN (FROM temp.stage_ids) AND source_path NOT IN (FROM temp.stage_paths)";
+    let owned = all(connection, "reading ids", sql, pair)?.into_iter().collect();
+    let sql = format!("SELECT entity_id, path FROM _errors WHERE code = '{ELSEWHERE}' AND entity_id IN (FROM temp.stage_ids)");
+    let mut losers: HashMap<String, Vec<String>> = HashMap::new();
+    for (id, path) in all(connection, "reading _errors", &sql, pair)? {
+        losers.entry(id).or_default().push(path);
+    }
+    Ok((owned, losers))
+}
+
+/// Which of these files have lost an id to another.
+pub fn with_lost_ids(connection: &Connection, paths: &[String]) -> Result<Vec<String>, ImporterError> {
+    stage_names(connection, "stage_paths", paths)?;
+    let sql = format!("SELECT DISTINCT path FROM _errors WHERE code = '{ELSEWHERE}' AND path IN (FROM temp.stage_paths)");
+    all(connection, "reading _errors", &sql, |row| row.get(0))
+}
+
+/// The content and aliases of entities.
+pub fn contents(connection: &Connection, ids: &[String]) -> Result<HashMap<String, String>, ImporterError> {
+    stage_names(connection, "stage_ids", ids)?;
+    let sql = "SELECT id, content FROM entities WHERE id IN (FROM temp.stage_ids)";
+    Ok(all(connection, "reading rows", sql, |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+}
+
+/// The aliases of entities.
+pub fn aliases(connection: &Connection, ids: &[String]) -> Result<Vec<(String, String)>, ImporterError> {
+    stage_names(connection, "stage_ids", ids)?;
+    let sql = "SELECT id, alias FROM aliases WHERE id IN (FROM temp.stage_ids)";
+    all(connection, "reading aliases", sql, |row| Ok((row.get(0)?, row.get(1)?)))
+}

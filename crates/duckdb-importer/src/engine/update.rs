@@ -1,0 +1,268 @@
+//! Applying what changed to a copy of the current generation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use baft_bus::payload::Counts;
+use duckdb::Connection;
+
+use super::plan::{Base, Plan, plan};
+use super::read::{BaseFile, Outcome, Reading, read};
+use super::scene::{SETTLING, Scenery};
+use super::stored::StoredRow;
+use super::{Engine, Known, Made, compare, pool, report, resolve, stored};
+use crate::ImporterError;
+use crate::apply::{self, Delta, Meta, Micros};
+use crate::daemon::{self, Report};
+use crate::db::Access;
+use crate::generation::{Attempt, FileId, Published, check_alone, check_digest, copy_checked, copy_trusted};
+use crate::rows::FileState;
+use crate::source::{Range, WORKTREE};
+
+/// The name under which a generation in the making is attached.
+pub(super) const NAME: &str = "itp";
+
+impl Engine {
+    /// Publishes what changed. Nothing when the current generation cannot be carried on and must be built anew.
+    pub(super) fn update(&mut self, started: Instant) -> Result<Option<Report>, ImporterError> {
+        let Some(published) = self.workspace.current() else { return Ok(None) };
+        let Some(known) = self.know(&published)? else { return Ok(None) };
+        if known.meta.rules != self.scenery.fingerprint() {
+            tracing::info!("the datasets' declaration or the importer changed; building the database anew");
+            return Ok(None);
+        }
+        let plan = self.plan(&known.base)?;
+        if plan.is_empty() {
+            let mut counts = Counts { unchanged: published.manifest.rows.values().sum(), ..Counts::default() };
+            counts.errors = published.manifest.counts.errors;
+            let mut report = report(&published.manifest, counts, daemon::Outcome::Unchanged, started.elapsed());
+            report.commit = self.scenery.target.commit().map(|commit| commit.to_string());
+            return Ok(Some(report));
+        }
+        let Some(attempt) = self.clone_current(&published, &known)? else { return Ok(None) };
+        attempt.sync_early();
+        let now = Micros::now();
+        let meta = self.next_meta(Some(&known.meta));
+        let session = self.session()?;
+        session.attach(attempt.db(), NAME, Access::Write)?;
+        session.use_file(NAME)?;
+        let result = self.apply(&plan, &known, meta, now);
+        let detached = self.session()?.detach(NAME);
+        let (meta, counts) = result?;
+        detached?;
+        let made = Made { attempt, meta, counts, rebuilt: false };
+        self.publish(made, started).map(Some)
+    }
+
+    /// What is known of the current generation; read and checked once, then remembered. Nothing when it is damaged.
+    fn know(&mut self, published: &Published) -> Result<Option<Known>, ImporterError> {
+        let look = || FileId::of(&published.db);
+        let number = published.manifest.generation.number;
+        if let Some(known) = &self.known
+            && known.number == number
+            && check_alone(&published.db).is_ok()
+            && look().is_ok_and(|file| file == known.file)
+        {
+            return Ok(Some(known.clone()));
+        }
+        self.known = None;
+        self.standby = None;
+        if let Err(why) = self.workspace.check(published) {
+            tracing::error!(generation = number, %why, "the published database was damaged; building it anew");
+            return Ok(None);
+        }
+        let Ok(file) = look() else { return Ok(None) };
+        let session = self.session()?;
+        session.attach(&published.db, "known", Access::Read)?;
+        session.use_file("known")?;
+        let read = Meta::read(session.connection()).and_then(|meta| Ok((meta, stored::files(session.connection())?)));
+        session.detach("known")?;
+        let (Some(meta), files) = read? else { return Ok(None) };
+        let commit = meta.commit.as_deref().and_then(|commit| commit.parse().ok());
+        let known = Known { number, file, base: Base { commit, files }, meta };
+        self.known = Some(known.clone());
+        Ok(Some(known))
+    }
+
+    fn plan(&mut self, base: &Base) -> Result<Plan, ImporterError> {
+        let scenery = &mut self.scenery;
+        let target = scenery.target;
+        let Scenery { files, rules, repo, history, .. } = scenery;
+        plan(files, base, rules, target, repo.as_ref().map(|(repo, _, _)| repo), history.as_mut())
+    }
+
+    /// A private copy of the current generation: the one that waits, or a new one. Nothing when the current generation is
+    /// not what was published.
+    fn clone_current(&mut self, published: &Published, known: &Known) -> Result<Option<Attempt>, ImporterError> {
+        if let Some(standby) = self.standby.take()
+            && let Some(attempt) = standby.take(&self.workspace, known.number)
+        {
+            return Ok(Some(attempt));
+        }
+        let attempt = self.workspace.begin()?;
+        let copying = ImporterError::io("copy", &published.db);
+        if FileId::of(&published.db).is_ok_and(|file| file == known.file) {
+            copy_trusted(&published.db, attempt.db()).map_err(copying)?;
+            return Ok(Some(attempt));
+        }
+        let digest = copy_checked(&published.db, attempt.db()).map_err(copying)?;
+        Ok(check_digest(published, &digest).is_ok().then_some(attempt))
+    }
+
+    pub(super) fn next_meta(&self, before: Option<&Meta>) -> Meta {
+        Meta {
+            generation: self.next_generation(before),
+            commit: self.scenery.target.commit().map(|commit| commit.to_string()),
+            rules: self.scenery.fingerprint(),
+            next_docid: before.map_or(1, |meta| meta.next_docid),
+            next_section: before.map_or(1, |meta| meta.next_section),
+            next_change: before.map_or(1, |meta| meta.next_change),
+            truncated: self.scenery.truncated(),
+            imported_at: baft_kit::time::now_rfc3339(),
+        }
+    }
+
+    /// Reads the files of the plan and writes what they change into the copy, in one transaction.
+    fn apply(&mut self, plan: &Plan, known: &Known, mut meta: Meta, now: Micros) -> Result<(Meta, Counts), ImporterError> {
+        let threads = self.settings.publish.threads;
+        self.session()?;
+        let Some(session) = &self.session else { return Err(ImporterError::Stopped) };
+        let connection = session.connection();
+        let scenery = &mut self.scenery;
+        scenery.fetch(plan.read.iter().cloned())?;
+
+        let mut paths: Vec<String> = plan.read.union(&plan.gone).cloned().collect();
+        self.progress.total.store(paths.len(), Ordering::Relaxed);
+        let mut old = stored::rows(connection, &paths)?;
+        let mut outcomes = BTreeMap::new();
+        let mut to_read: Vec<String> = plan.read.iter().cloned().collect();
+        let mut owned;
+        loop {
+            let base = base_files(connection, &known.base, &to_read, &old)?;
+            let done = read_files(scenery, &to_read, plan.range.as_ref(), &base, threads)?;
+            self.progress.done.fetch_add(done.len(), Ordering::Relaxed);
+            outcomes.extend(done.into_iter().map(|outcome| (outcome.path.clone(), outcome)));
+            let before = compare::shown(&old);
+            let ids = compare::ids_in_question(&outcomes, &before);
+            let (owners, losers) = stored::claims(connection, &paths, &ids)?;
+            let more = resolve::drawn_in(&outcomes, &before, &owners, &losers);
+            owned = owners;
+            if more.is_empty() {
+                break;
+            }
+            to_read = more.into_iter().collect();
+            scenery.fetch(to_read.iter().cloned())?;
+            paths.extend(to_read.iter().cloned());
+            old = stored::rows(connection, &paths)?;
+        }
+        unsettled(scenery, &outcomes)?;
+        resolve::settle(&mut outcomes, &owned);
+
+        let mut delta = Delta { paths: paths.clone(), ..Delta::default() };
+        compare::books(&outcomes, &mut delta);
+        rule_books(scenery, plan, &mut delta);
+        compare::entities(connection, &scenery.rules.datasets, &mut outcomes, old, &mut meta, &mut delta)?;
+        compare::sections(connection, &paths, &mut outcomes, &mut meta, &mut delta)?;
+        let counts = counts(&delta);
+        let begin = ImporterError::db("beginning the transaction");
+        connection.execute_batch("BEGIN").map_err(begin)?;
+        let written = apply::update(connection, &scenery.rules.datasets, &delta, meta, now);
+        let ended = connection.execute_batch(if written.is_ok() { "COMMIT" } else { "ROLLBACK" });
+        let meta = written?;
+        ended.map_err(ImporterError::db("committing"))?;
+        Ok((meta, counts))
+    }
+}
+
+fn counts(delta: &Delta) -> Counts {
+    let count = |op| delta.changes.iter().filter(|change| change.op == op).count() as u64;
+    Counts { inserted: count("insert"), updated: count("update"), deleted: count("delete"), ..Counts::default() }
+}
+
+/// What the database knows of each of these files.
+fn base_files(
+    connection: &Connection,
+    base: &Base,
+    paths: &[String],
+    rows: &[StoredRow],
+) -> Result<HashMap<String, BaseFile>, ImporterError> {
+    let contested = stored::with_lost_ids(connection, paths)?;
+    let mut files: HashMap<String, BaseFile> = HashMap::with_capacity(paths.len());
+    for path in paths {
+        let mut file = BaseFile::default();
+        if let Some(record) = base.files.get(path) {
+            file.since = record.since.clone();
+            file.clean = record.state == "ok" && record.since != WORKTREE && !contested.contains(path);
+        }
+        files.insert(path.clone(), file);
+    }
+    for row in rows {
+        if let Some(file) = files.get_mut(&row.path) {
+            file.rows.insert(row.id.clone(), row.base.clone());
+        }
+    }
+    Ok(files)
+}
+
+/// Reads files of datasets; the others among `paths` are skipped. Without a range nothing the database knows of the past
+/// holds any more.
+fn read_files(
+    scenery: &mut Scenery,
+    paths: &[String],
+    range: Option<&Range>,
+    base: &HashMap<String, BaseFile>,
+    threads: usize,
+) -> Result<Vec<Outcome>, ImporterError> {
+    let mut outcomes = Vec::new();
+    let mut again = Vec::new();
+    match range {
+        None => again.extend(paths.iter().filter(|path| scenery.is_data(path)).cloned()),
+        Some(range) => {
+            let chains: Vec<_> = paths.iter().map(|path| scenery.recent(path, range)).collect();
+            let tasks: Vec<_> = paths
+                .iter()
+                .zip(&chains)
+                .filter_map(|(path, (chain, complete))| {
+                    scenery.task(path, chain, base.get(path).filter(|_| !complete))
+                })
+                .collect();
+            pool::each(&tasks, threads, scenery.contents(), |task, blobs| read(task, blobs), |index, reading| {
+                match reading {
+                    Reading::Done(outcome) => outcomes.push(*outcome),
+                    Reading::NeedsHistory => again.push(tasks[index].path.to_owned()),
+                }
+                Ok(())
+            })?;
+        }
+    }
+    let chains = again.iter().map(|path| scenery.versions(path)).collect::<Result<Vec<_>, _>>()?;
+    let tasks: Vec<_> = again.iter().zip(&chains).filter_map(|(path, chain)| scenery.task(path, chain, None)).collect();
+    pool::each(&tasks, threads, scenery.contents(), |task, blobs| read(task, blobs), |_, reading| {
+        if let Reading::Done(outcome) = reading {
+            outcomes.push(*outcome);
+        }
+        Ok(())
+    })?;
+    Ok(outcomes)
+}
+
+/// A file that cannot be read and was saved a moment ago is probably being written: look again instead of telling
+/// everybody that it is broken.
+fn unsettled(scenery: &Scenery, outcomes: &BTreeMap<String, Outcome>) -> Result<(), ImporterError> {
+    let settling = |path: &str| {
+        let saved = scenery.files.get(path).and_then(|now| now.saved);
+        saved.is_some_and(|(_, age)| age < SETTLING)
+    };
+    match outcomes.values().any(|outcome| outcome.state == FileState::Unparsable && settling(&outcome.path)) {
+        true => Err(ImporterError::Unsettled),
+        false => Ok(()),
+    }
+}
+
+/// The books' entries of the declaration and the schemas that changed.
+fn rule_books(scenery: &mut Scenery, plan: &Plan, delta: &mut Delta) {
+    let (records, errors) = scenery.rule_records(&plan.read.iter().cloned().collect::<Vec<_>>());
+    delta.files.extend(records);
+    delta.errors.extend(errors);
+}

@@ -12,6 +12,7 @@ use crate::subject::Prefix;
 
 /// Connection settings, to be flattened into a daemon's arguments.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "NATS")]
 pub struct NatsArgs {
     /// NATS servers, separated by commas; empty = work alone, without events and requests
     #[arg(long, env = "NATS_URL", value_name = "URL")]

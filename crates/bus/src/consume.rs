@@ -22,10 +22,6 @@ use crate::event::{DecodeError, RawEvent};
 use crate::headers;
 use crate::jetstream::{CONSUMER_NOT_FOUND, is_code};
 
-/// The server delivers again when it has heard nothing for this long; a handler at work is reported three times as
-/// often.
-const ACK_WAIT: Duration = Duration::from_secs(30);
-const STILL_WORKING: Duration = Duration::from_secs(10);
 /// How long one request for the next event stays open at the server.
 const PULL: Duration = Duration::from_secs(20);
 /// Headroom for the headers that parking adds.
@@ -55,6 +51,9 @@ pub struct ConsumerSpec {
     /// Waits before the second, third, … delivery of an event whose handler asked for a retry; after the last one it
     /// is parked. Default 1 s, 5 s, 15 s, 60 s: five deliveries.
     pub retry_delays: Vec<Duration>,
+    /// An event is delivered again when nothing was heard of its handler for this long. Not a limit for handlers:
+    /// one at work is reported three times as often. Default 30 s; belongs to the consumer when it is created.
+    pub ack_wait: Duration,
 }
 
 impl ConsumerSpec {
@@ -67,6 +66,7 @@ impl ConsumerSpec {
             kinds: kinds.iter().map(|&kind| kind.to_owned()).collect(),
             start: StartAt::default(),
             retry_delays: [1, 5, 15, 60].map(Duration::from_secs).to_vec(),
+            ack_wait: Duration::from_secs(30),
         }
     }
 
@@ -183,7 +183,7 @@ where
                 "durable_name": self.spec.durable,
                 "filter_subjects": filters,
                 "ack_policy": "explicit",
-                "ack_wait": ACK_WAIT.as_nanos() as u64,
+                "ack_wait": self.spec.ack_wait.as_nanos() as u64,
                 "deliver_policy": match self.spec.start { StartAt::Oldest => "all", StartAt::Now => "new" },
                 "max_deliver": -1,
                 "replay_policy": "instant",
@@ -281,7 +281,8 @@ where
         event.delivered = Some(delivery.delivered);
         // A task of its own, so that a panic in the handler is a failed event and nothing more.
         let mut handler = tokio::spawn((self.handler)(event));
-        let mut still_working = tokio::time::interval_at((Instant::now() + STILL_WORKING).into(), STILL_WORKING);
+        let period = self.spec.ack_wait / 3;
+        let mut still_working = tokio::time::interval_at((Instant::now() + period).into(), period);
         loop {
             tokio::select! {
                 result = &mut handler => {

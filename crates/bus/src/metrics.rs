@@ -68,3 +68,8 @@ impl BusMetrics {
         }
     }
 }
+
+/// Registers everything the bus counts, as connecting does: for the list of a daemon's metrics.
+pub fn register_metrics(metrics: &Metrics) {
+    let _handles = BusMetrics::new(Some(metrics));
+}

@@ -319,3 +319,32 @@ async fn a_consumer_that_starts_now_skips_what_happened_before_and_gets_only_its
     let seen = seen.0.lock().unwrap();
     assert_eq!(seen.keys().collect::<Vec<_>>(), ["new"]);
 }
+
+#[tokio::test]
+async fn a_handler_that_takes_long_is_not_given_its_event_a_second_time() {
+    let (server, bus) = ready().await;
+    publish(&bus, vec![Outgoing::new("1", &synced("one")).unwrap(), Outgoing::new("2", &synced("two")).unwrap()]).await;
+    let seen = Seen::default();
+    let spec = ConsumerSpec { ack_wait: Duration::from_secs(1), ..spec() };
+    // Two replicas share the work; neither may take what the other has under way.
+    let other = connect(&server, "duckdb-importer").await;
+    let consumers = [&bus, &other].map(|bus| {
+        Consumer::spawn(bus, spec.clone(), CancellationToken::new(), {
+            let seen = seen.clone();
+            move |event| {
+                seen.note(&event);
+                async {
+                    tokio::time::sleep(Duration::from_secs(4)).await;
+                    Ok(())
+                }
+            }
+        })
+    });
+    wait_until_async("both events to be handled", Duration::from_secs(20), || async {
+        let info = api(&plain(&server).await, "CONSUMER.INFO.BAFT_EVENTS.importer", Value::Null).await;
+        (info["ack_floor"]["stream_seq"] == 2).then_some(())
+    })
+    .await;
+    assert_eq!((seen.count("one"), seen.count("two")), (1, 1));
+    drop(consumers);
+}

@@ -364,3 +364,29 @@ async fn a_shutdown_answers_what_is_under_way_and_takes_nothing_new() {
     service.handle.finished(SOON).await;
     assert!(ended.elapsed() < Duration::from_secs(3));
 }
+
+#[tokio::test]
+async fn a_request_that_one_instance_works_on_is_not_begun_by_another() {
+    let (server, bus) = ready().await;
+    let one = serve(&bus, false).await;
+    let two = serve(&connect(&server, "git-sync").await, false).await;
+    let body = json!({ "what": "slow" });
+    let caller = connect(&server, "baft").await;
+    // Whichever instance a repetition lands on: it waits for its own work, or refuses what the other one does.
+    let mut codes = Vec::new();
+    for _ in 0..20 {
+        let options = RequestOptions { timeout: Duration::from_millis(150), ..with_id("id-1") };
+        let error = caller.request_with::<_, Value>("git.sync", &body, options).await.unwrap_err();
+        assert!(error.retryable, "{error}");
+        codes.push(error.code);
+    }
+    assert!(codes.iter().all(|code| matches!(code, Code::Timeout | Code::Conflict)), "{codes:?}");
+    assert_eq!(one.entered.load(Ordering::SeqCst) + two.entered.load(Ordering::SeqCst), 1, "{codes:?}");
+    one.gate.add_permits(1);
+    two.gate.add_permits(1);
+    let answer = wait_until_async("the result", SOON, || async {
+        caller.request_with::<_, Value>("git.sync", &body, with_id("id-1")).await.ok()
+    })
+    .await;
+    assert_eq!(answer["number"], 1);
+}

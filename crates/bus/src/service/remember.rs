@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -70,14 +70,15 @@ impl Memory {
         format!("{service}.{endpoint}.{}", digest(format!("{principal}\n{id}").as_bytes()))
     }
 
-    pub(super) async fn claim(&self, key: &str, body: &[u8]) -> Verdict {
-        match self.try_claim(key, &digest(body)).await {
+    /// Claims a request, or waits for its result until the caller's deadline when it is being worked on already.
+    pub(super) async fn claim(&self, key: &str, body: &[u8], deadline: Option<Instant>) -> Verdict {
+        match self.try_claim(key, &digest(body), deadline).await {
             Ok(verdict) => verdict,
             Err(error) => Verdict::Answer(Err(error)),
         }
     }
 
-    async fn try_claim(&self, key: &str, input: &str) -> Result<Verdict, RequestError> {
+    async fn try_claim(&self, key: &str, input: &str, deadline: Option<Instant>) -> Result<Verdict, RequestError> {
         let outcome = watch::Sender::new(None);
         let other = {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +93,16 @@ impl Memory {
         if let Some(mut other) = other {
             // The same request is being worked on in this process: wait for its result. Its end without a result is a
             // failure that may be different next time.
-            return match other.wait_for(Option::is_some).await {
+            let wait = other.wait_for(Option::is_some);
+            let outcome = match deadline {
+                Some(deadline) => match tokio::time::timeout_at(deadline.into(), wait).await {
+                    Ok(outcome) => outcome,
+                    // Nobody waits for this answer any more; it must not keep a place from others.
+                    Err(_) => return Err(in_progress()),
+                },
+                None => wait.await,
+            };
+            return match outcome {
                 Ok(outcome) => Ok(Verdict::Answer(outcome.clone().unwrap_or_else(|| Err(in_progress())))),
                 Err(_) => Err(in_progress()),
             };

@@ -177,7 +177,7 @@ impl Shared {
         match said.request_id {
             Some(id) if endpoint.effect == Effect::Changes => {
                 let key = Memory::key(&self.service, &endpoint.name, principal.as_deref(), &id);
-                match self.memory.claim(&key, &request.payload).await {
+                match self.memory.claim(&key, &request.payload, said.deadline).await {
                     Verdict::Answer(outcome) => outcome,
                     Verdict::Do(claim) => self.memory.carry_out(claim, run()).await,
                 }

@@ -172,7 +172,7 @@ fn default(arg: &Arg) -> String {
     match arg.get_action() {
         ArgAction::SetTrue | ArgAction::SetFalse | ArgAction::Count => "off".to_owned(),
         _ if values.is_empty() => String::new(),
-        _ => format!("`{}`", cell(&values.join(","))),
+        _ => format!("`{}`", values.join(",").replace('|', "\\|")),
     }
 }
 
@@ -204,6 +204,9 @@ mod tests {
         /// Where from: a path | a URL
         #[arg(long, env = "BAFT_GIT_REPO", value_name = "URL", required = true)]
         repo: String,
+        /// Where to
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        root: String,
         #[command(subcommand)]
         command: Option<Sub>,
         #[command(flatten)]
@@ -227,6 +230,7 @@ mod tests {
             "| `--repo <URL>` | `BAFT_GIT_REPO` | required | Where from: a path \\| a URL |",
             "| `--log-format <FORMAT>` | `BAFT_LOG_FORMAT` | `auto` | How to log; auto is text on a terminal and JSON \
              elsewhere (`auto`, `text`, `json`) |",
+            "| `--root <DIR>` |  | `.` | Where to |",
             "| `--print-config` |  | off |",
             "### git-sync check\n\nLooks once.\n",
             "Common options: the same as for `git-sync`.",

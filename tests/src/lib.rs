@@ -5,10 +5,12 @@
 //! and on leased ports, so tests run in parallel.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod git;
 pub mod nats;
 pub mod ports;
 pub mod process;
 
+pub use git::GitRemote;
 pub use nats::NatsServer;
 pub use ports::Port;
 pub use process::{Process, bin, wait_until, wait_until_async};

@@ -131,10 +131,11 @@ impl Checkouts {
         let (temporary, manifest, origin, counts) = built.inspect_err(|_| self.discard_temporaries())?;
         self.write_manifest(&name, &manifest)?;
         self.give_name(&temporary, &name, occupied).inspect_err(|_| self.discard_temporaries())?;
+        // The previous checkout's age counts from now. Both by the same clock, so that the order is certain.
         if let Some(previous) = previous.filter(|previous| *previous != commit) {
-            // Its age counts from now.
             self.touch_manifest(&previous.to_string());
         }
+        self.touch_manifest(&name);
         Ok(self.report(commit, origin, counts))
     }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use git2::{AutotagOption, CertificateCheckStatus, Direction, ErrorClass, ErrorCode, FetchOptions, ProxyOptions};
 use git2::{PushOptions, RemoteCallbacks, RemoteRedirect, Repository};
@@ -21,6 +22,13 @@ use crate::{Oid, Repo};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Libgit2;
 
+impl Libgit2 {
+    /// The transport. [`crate::init`] comes first.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
 /// One operation on one remote.
 struct Call {
     remote: Remote,
@@ -28,6 +36,8 @@ struct Call {
     shown: String,
     deadline: Deadline,
     cookie: Option<String>,
+    /// Why a callback of ours refused to go on; libgit2 puts its own words in the place of ours.
+    refusal: Arc<Mutex<Option<String>>>,
 }
 
 impl Call {
@@ -41,7 +51,14 @@ impl Call {
                 })?,
             _ => None,
         };
-        Ok(Self { remote: remote.clone(), address, shown, deadline: Deadline::after(remote.deadline), cookie })
+        Ok(Self {
+            remote: remote.clone(),
+            address,
+            shown,
+            deadline: Deadline::after(remote.deadline),
+            cookie,
+            refusal: Arc::default(),
+        })
     }
 
     /// Local remotes are read in place; everything else gets a thread that can be left behind.
@@ -50,28 +67,48 @@ impl Call {
         work: impl FnOnce(&Self) -> Result<T, TransportError> + Send + 'static,
     ) -> Result<T, TransportError> {
         if self.address.scheme == Scheme::Local {
+            self.require_path()?;
             return work(&self);
         }
         let (deadline, shown) = (self.deadline, self.shown.clone());
         deadline::run(deadline, &shown, move || work(&self))
     }
 
+    /// libgit2 says of a path that is not there that its protocol is not supported.
+    fn require_path(&self) -> Result<(), TransportError> {
+        let plain = !self.remote.url.contains("://");
+        if plain && !std::path::Path::new(&self.remote.url).exists() {
+            return Err(TransportError::new(Class::NotFound, format!("there is nothing at {}", self.shown)));
+        }
+        Ok(())
+    }
+
     fn error(&self, error: &git2::Error, doing: &str) -> TransportError {
         if self.deadline.passed() {
             return self.deadline.error(&self.shown);
         }
-        classify(error, doing, &self.shown)
+        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match refusal {
+            Some(why) => TransportError::new(Class::Auth, format!("{doing} {}: {why}", self.shown)),
+            None => classify(error, doing, &self.shown),
+        }
     }
 
     fn callbacks<'cb>(&self) -> RemoteCallbacks<'cb> {
         let mut callbacks = RemoteCallbacks::new();
         let mut offers = Offers::new(self.remote.credentials.clone(), self.address.clone());
-        callbacks.credentials(move |url, user, allowed| offers.answer(url, user, allowed));
+        let refusal = Arc::clone(&self.refusal);
+        let note = move |error: git2::Error| {
+            *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.message().to_owned());
+            error
+        };
+        let note_credentials = note.clone();
+        callbacks.credentials(move |url, user, allowed| offers.answer(url, user, allowed).map_err(&note_credentials));
         let (known_hosts, address) = (self.remote.known_hosts.clone(), self.address.clone());
         callbacks.certificate_check(move |cert, host| match cert.as_hostkey() {
             // TLS: OpenSSL's verdict stands.
             None => Ok(CertificateCheckStatus::CertificatePassthrough),
-            Some(key) => check_host_key(&known_hosts, host, address.port, key.hostkey()),
+            Some(key) => check_host_key(&known_hosts, host, address.port, key.hostkey()).map_err(&note),
         });
         let deadline = self.deadline;
         callbacks.transfer_progress(move |_| !deadline.passed());
@@ -191,6 +228,7 @@ impl Transport for Libgit2 {
     fn fetch(&self, repo: &Repo, remote: &Remote, refspecs: &[String]) -> Result<FetchReport, TransportError> {
         let call = Call::new(remote)?;
         if call.address.scheme == Scheme::Local {
+            call.require_path()?;
             return call.fetch(&repo.git, refspecs);
         }
         let (path, refspecs) = (repo.git_dir().to_owned(), refspecs.to_vec());

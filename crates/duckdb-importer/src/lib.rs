@@ -9,8 +9,11 @@
 // Reading side.
 pub mod dataset;
 pub mod extract;
+mod lint;
+pub mod pyjson;
 pub mod rows;
 pub mod schema;
+pub mod yaml;
 
 // Database side.
 pub mod config;

@@ -1,0 +1,453 @@
+//! From characters to tokens, by PyYAML's rules: where keys may stand, how indentation opens and
+//! closes blocks, what comments and directives look like.
+
+use std::collections::VecDeque;
+
+use super::cursor::{Cursor, Text};
+use super::token::{Kind, Token};
+use super::{ErrorKind, Mark, YamlError};
+
+/// A token that turns out to be a key if a `:` follows on the same line, within 1,024 characters.
+#[derive(Debug, Clone, Copy)]
+struct PossibleKey {
+    token_number: usize,
+    /// Nothing but a key may stand here.
+    required: bool,
+    index: usize,
+    line: u32,
+    column: usize,
+    mark: Mark,
+}
+
+/// Makes tokens.
+#[derive(Debug)]
+pub(super) struct Scanner<'a> {
+    pub(super) cursor: Cursor<'a>,
+    tokens: VecDeque<Token<'a>>,
+    /// Tokens handed out so far.
+    taken: usize,
+    pub(super) flow_level: usize,
+    /// Column of the current block, -1 outside.
+    pub(super) indent: isize,
+    indents: Vec<isize>,
+    pub(super) allow_simple_key: bool,
+    /// At most one per flow level.
+    possible_keys: Vec<Option<PossibleKey>>,
+    done: bool,
+    max_depth: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub fn new(text: Text<'a>, first_line: u32, max_depth: usize) -> Self {
+        Scanner {
+            cursor: Cursor::new(text, first_line),
+            tokens: VecDeque::new(),
+            taken: 0,
+            flow_level: 0,
+            indent: -1,
+            indents: Vec::new(),
+            allow_simple_key: true,
+            possible_keys: vec![None],
+            done: false,
+            max_depth,
+        }
+    }
+
+    /// The next token, which stays.
+    pub fn peek(&mut self) -> Result<&Token<'a>, YamlError> {
+        self.fill()?;
+        let here = self.cursor.mark();
+        self.tokens.front().ok_or_else(|| past_the_end(here))
+    }
+
+    /// The next token.
+    pub fn next(&mut self) -> Result<Token<'a>, YamlError> {
+        self.fill()?;
+        self.taken += 1;
+        let here = self.cursor.mark();
+        self.tokens.pop_front().ok_or_else(|| past_the_end(here))
+    }
+
+    /// Fetches tokens until it is certain what the next one is.
+    #[inline]
+    fn fill(&mut self) -> Result<(), YamlError> {
+        while !self.done {
+            if !self.tokens.is_empty() {
+                self.drop_stale_keys()?;
+                let nearest = self.possible_keys.iter().flatten().map(|key| key.token_number).min();
+                if nearest != Some(self.taken) {
+                    break;
+                }
+            }
+            self.fetch()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn error(&self, message: impl Into<String>) -> YamlError {
+        YamlError::at(self.cursor.mark(), ErrorKind::Syntax, message)
+    }
+
+    fn push(&mut self, kind: Kind<'a>, start: Mark) {
+        let last_line = self.cursor.line();
+        self.tokens.push_back(Token { kind, start, last_line });
+    }
+
+    fn fetch(&mut self) -> Result<(), YamlError> {
+        self.skip_to_token();
+        self.drop_stale_keys()?;
+        self.close_blocks(isize::try_from(self.cursor.column).unwrap_or(isize::MAX));
+        let first_column = self.cursor.column == 0;
+        let blank_next = || self.cursor.blank_at(1);
+        match self.cursor.peek() {
+            0 => self.fetch_end(),
+            b'%' if first_column => {
+                self.leave_blocks()?;
+                let token = self.scan_directive()?;
+                self.tokens.push_back(token);
+                Ok(())
+            }
+            b'-' if first_column && self.cursor.at_document_indicator() => {
+                self.fetch_document_indicator(Kind::DocumentStart)
+            }
+            b'.' if first_column && self.cursor.at_document_indicator() => {
+                self.fetch_document_indicator(Kind::DocumentEnd)
+            }
+            b'[' => self.fetch_flow_start(Kind::FlowSequenceStart),
+            b'{' => self.fetch_flow_start(Kind::FlowMappingStart),
+            b']' => self.fetch_flow_end(Kind::FlowSequenceEnd),
+            b'}' => self.fetch_flow_end(Kind::FlowMappingEnd),
+            b',' => {
+                self.allow_simple_key = true;
+                self.forget_key()?;
+                self.push_indicator(Kind::FlowEntry);
+                Ok(())
+            }
+            b'-' if blank_next() => self.fetch_block_entry(),
+            b'?' if self.flow_level > 0 || blank_next() => self.fetch_key(),
+            b':' if self.flow_level > 0 || blank_next() => self.fetch_value(),
+            b'*' => self.fetch_named(Kind::Alias),
+            b'&' => self.fetch_named(Kind::Anchor),
+            b'!' => {
+                self.save_key()?;
+                self.allow_simple_key = false;
+                let token = self.scan_tag()?;
+                self.tokens.push_back(token);
+                Ok(())
+            }
+            style @ (b'|' | b'>') if self.flow_level == 0 => {
+                self.allow_simple_key = true;
+                self.forget_key()?;
+                let token = self.scan_block_scalar(style == b'>')?;
+                self.tokens.push_back(token);
+                Ok(())
+            }
+            quote @ (b'\'' | b'"') => {
+                self.save_key()?;
+                self.allow_simple_key = false;
+                let token = self.scan_quoted(quote)?;
+                self.tokens.push_back(token);
+                Ok(())
+            }
+            _ if self.plain_may_start() => {
+                self.save_key()?;
+                self.allow_simple_key = false;
+                let token = self.scan_plain();
+                self.tokens.push_back(token);
+                Ok(())
+            }
+            b'\t' => Err(self.error(
+                "a tab cannot stand here; indent and separate with spaces",
+            )),
+            b'%' | b'@' | b'`' | b'|' | b'>' => Err(self.error(format!(
+                "a value cannot start with '{}'; put it in quotes",
+                self.cursor.peek() as char
+            ))),
+            _ => Err(self.error(format!(
+                "{} cannot stand here; put the value in quotes",
+                self.found()
+            ))),
+        }
+    }
+
+    /// Skips spaces, comments and line breaks. Not tabs: PyYAML refuses them before a token.
+    fn skip_to_token(&mut self) {
+        self.cursor.skip_byte_order_mark();
+        loop {
+            self.cursor.skip_spaces();
+            if self.cursor.peek() == b'#' {
+                self.cursor.skip_to_break();
+            }
+            if self.cursor.take_break().is_none() {
+                return;
+            }
+            if self.flow_level == 0 {
+                self.allow_simple_key = true;
+            }
+        }
+    }
+
+    fn plain_may_start(&self) -> bool {
+        match self.cursor.peek() {
+            b'-' => !self.cursor.blank_at(1),
+            b'?' | b':' => self.flow_level == 0 && !self.cursor.blank_at(1),
+            b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>' | b'\''
+            | b'"' | b'%' | b'@' | b'`' => false,
+            _ => !self.cursor.blank_at(0),
+        }
+    }
+
+    // Keys without '?'.
+
+    fn drop_stale_keys(&mut self) -> Result<(), YamlError> {
+        let (line, index) = (self.cursor.line(), self.cursor.index);
+        for slot in &mut self.possible_keys {
+            if let Some(key) = slot
+                && (key.line != line || index - key.index > 1024)
+            {
+                if key.required {
+                    return Err(missing_colon(key.mark));
+                }
+                *slot = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn save_key(&mut self) -> Result<(), YamlError> {
+        if !self.allow_simple_key {
+            return Ok(());
+        }
+        self.forget_key()?;
+        let column = self.cursor.column;
+        self.possible_keys[self.flow_level] = Some(PossibleKey {
+            token_number: self.taken + self.tokens.len(),
+            required: self.flow_level == 0 && usize::try_from(self.indent) == Ok(column),
+            index: self.cursor.index,
+            line: self.cursor.line(),
+            column,
+            mark: self.cursor.mark(),
+        });
+        Ok(())
+    }
+
+    fn forget_key(&mut self) -> Result<(), YamlError> {
+        match self.possible_keys[self.flow_level].take() {
+            Some(key) if key.required => Err(missing_colon(key.mark)),
+            _ => Ok(()),
+        }
+    }
+
+    // Indentation.
+
+    fn close_blocks(&mut self, column: isize) {
+        if self.flow_level > 0 {
+            return;
+        }
+        while self.indent > column {
+            self.indent = self.indents.pop().unwrap_or(-1);
+            self.push(Kind::BlockEnd, self.cursor.mark());
+        }
+    }
+
+    /// Opens a block at `column` if that is deeper than the current one.
+    fn open_block(&mut self, column: usize) -> Result<bool, YamlError> {
+        let column = isize::try_from(column).unwrap_or(isize::MAX);
+        if self.indent >= column {
+            return Ok(false);
+        }
+        if self.indents.len() + self.flow_level >= self.max_depth {
+            return Err(self.too_deep());
+        }
+        self.indents.push(self.indent);
+        self.indent = column;
+        Ok(true)
+    }
+
+    fn too_deep(&self) -> YamlError {
+        YamlError::at(
+            self.cursor.mark(),
+            ErrorKind::Limit,
+            format!("nested deeper than {} levels; flatten the data", self.max_depth),
+        )
+    }
+
+    fn leave_blocks(&mut self) -> Result<(), YamlError> {
+        self.close_blocks(-1);
+        self.forget_key()?;
+        self.allow_simple_key = false;
+        Ok(())
+    }
+
+    // Tokens of one or a few characters.
+
+    fn push_indicator(&mut self, kind: Kind<'a>) {
+        let start = self.cursor.mark();
+        self.cursor.forward(1);
+        self.push(kind, start);
+    }
+
+    fn fetch_end(&mut self) -> Result<(), YamlError> {
+        self.leave_blocks()?;
+        self.possible_keys.fill(None);
+        self.push(Kind::StreamEnd, self.cursor.mark());
+        self.done = true;
+        Ok(())
+    }
+
+    fn fetch_document_indicator(&mut self, kind: Kind<'a>) -> Result<(), YamlError> {
+        self.leave_blocks()?;
+        let start = self.cursor.mark();
+        self.cursor.forward(3);
+        self.push(kind, start);
+        Ok(())
+    }
+
+    fn fetch_flow_start(&mut self, kind: Kind<'a>) -> Result<(), YamlError> {
+        self.save_key()?;
+        if self.indents.len() + self.flow_level >= self.max_depth {
+            return Err(self.too_deep());
+        }
+        self.flow_level += 1;
+        if self.possible_keys.len() <= self.flow_level {
+            self.possible_keys.push(None);
+        }
+        self.allow_simple_key = true;
+        self.push_indicator(kind);
+        Ok(())
+    }
+
+    fn fetch_flow_end(&mut self, kind: Kind<'a>) -> Result<(), YamlError> {
+        self.forget_key()?;
+        let Some(level) = self.flow_level.checked_sub(1) else {
+            return Err(self.error(format!(
+                "{} closes nothing; remove it or put the value in quotes",
+                kind.describe()
+            )));
+        };
+        self.flow_level = level;
+        self.allow_simple_key = false;
+        self.push_indicator(kind);
+        Ok(())
+    }
+
+    fn fetch_block_entry(&mut self) -> Result<(), YamlError> {
+        if self.flow_level == 0 {
+            if !self.allow_simple_key {
+                return Err(self.error(
+                    "a '- ' list cannot start here; put it on its own line",
+                ));
+            }
+            if self.open_block(self.cursor.column)? {
+                self.push(Kind::BlockSequenceStart, self.cursor.mark());
+            }
+        }
+        self.allow_simple_key = true;
+        self.forget_key()?;
+        self.push_indicator(Kind::BlockEntry);
+        Ok(())
+    }
+
+    fn fetch_key(&mut self) -> Result<(), YamlError> {
+        if self.flow_level == 0 {
+            if !self.allow_simple_key {
+                return Err(self.error("a '? ' key cannot start here; put it on its own line"));
+            }
+            if self.open_block(self.cursor.column)? {
+                self.push(Kind::BlockMappingStart, self.cursor.mark());
+            }
+        }
+        self.allow_simple_key = self.flow_level == 0;
+        self.forget_key()?;
+        self.push_indicator(Kind::Key);
+        Ok(())
+    }
+
+    fn fetch_value(&mut self) -> Result<(), YamlError> {
+        if let Some(key) = self.possible_keys[self.flow_level].take() {
+            let at = key.token_number - self.taken;
+            self.insert(at, Kind::Key, key.mark);
+            if self.flow_level == 0 && self.open_block(key.column)? {
+                self.insert(at, Kind::BlockMappingStart, key.mark);
+            }
+            self.allow_simple_key = false;
+        } else {
+            if self.flow_level == 0 {
+                if !self.allow_simple_key {
+                    return Err(self.error(
+                        "a second ': ' cannot stand here; if it belongs to the value, put the \
+                         value in quotes",
+                    ));
+                }
+                if self.open_block(self.cursor.column)? {
+                    self.push(Kind::BlockMappingStart, self.cursor.mark());
+                }
+            }
+            self.allow_simple_key = self.flow_level == 0;
+            self.forget_key()?;
+        }
+        self.push_indicator(Kind::Value);
+        Ok(())
+    }
+
+    fn insert(&mut self, at: usize, kind: Kind<'a>, mark: Mark) {
+        self.tokens.insert(at, Token { kind, start: mark, last_line: mark.line });
+    }
+
+    fn fetch_named(&mut self, kind: fn(&'a str) -> Kind<'a>) -> Result<(), YamlError> {
+        self.save_key()?;
+        self.allow_simple_key = false;
+        let start = self.cursor.mark();
+        self.cursor.forward(1);
+        let name = self.take_word();
+        let ends = self.cursor.blank_at(0)
+            || matches!(
+                self.cursor.peek(),
+                b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`'
+            );
+        if name.is_empty() || !ends {
+            return Err(YamlError::at(
+                start,
+                ErrorKind::Syntax,
+                "an anchor or alias name is made of letters, digits, '-' and '_'; if this is \
+                 text, put it in quotes",
+            ));
+        }
+        self.push(kind(name), start);
+        Ok(())
+    }
+
+    /// Goes over letters, digits, `-` and `_`.
+    pub(super) fn take_word(&mut self) -> &'a str {
+        let from = self.cursor.pos;
+        let mut len = 0;
+        while matches!(self.cursor.at(len), b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_') {
+            len += 1;
+        }
+        self.cursor.forward(len);
+        self.cursor.since(from)
+    }
+
+    /// Names the character at the cursor.
+    pub(super) fn found(&self) -> String {
+        match self.cursor.peek_char() {
+            None => "the end of the file".to_owned(),
+            Some('\n' | '\r') => "a line break".to_owned(),
+            Some(c) if c.is_control() || c.is_whitespace() => format!("U+{:04X}", u32::from(c)),
+            Some(c) => format!("'{c}'"),
+        }
+    }
+}
+
+fn missing_colon(mark: Mark) -> YamlError {
+    YamlError::at(
+        mark,
+        ErrorKind::Syntax,
+        "a key is expected here, but no ':' follows it on the same line (within 1,024 \
+         characters); add the ':' or indent the text to belong to the line above",
+    )
+}
+
+fn past_the_end(mark: Mark) -> YamlError {
+    YamlError::at(mark, ErrorKind::Syntax, "the file ends too early")
+}

@@ -1,14 +1,19 @@
 //! The command line and the environment, and what they come to: [`Settings`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use baft_bus::NatsArgs;
 use baft_kit::config::{CommonArgs, ConfigError, duration};
 
+/// git-sync's mirror in its folder.
+const MIRROR: &str = "mirror.git";
+/// Its link, and the usual name of a clone.
+const LINK: &str = "framework";
+
 /// Keeps a DuckDB file in step with a git repository of YAML, JSON and Markdown
 #[derive(Debug, clap::Parser)]
-#[command(name = "duckdb-importer", version, mut_arg("admin_addr", |arg| arg.default_value("127.0.0.1:9103")))]
+#[command(name = "duckdb-importer", version)]
 pub struct Cli {
     /// Options every Baft daemon has.
     #[command(flatten)]
@@ -49,11 +54,12 @@ pub struct SourceArgs {
     #[arg(long, env = "BAFT_IMPORT_REPO", value_name = "PATH")]
     pub repo: Option<PathBuf>,
 
-    /// git-sync's link, relative to the folder: its target's name is the commit to import
-    #[arg(long, env = "BAFT_IMPORT_LINK", value_name = "NAME", default_value = "framework")]
-    pub link: PathBuf,
+    /// git-sync's link, relative to the folder: its target's name is the commit to import; `framework` when git-sync's
+    /// mirror is found
+    #[arg(long, env = "BAFT_IMPORT_LINK", value_name = "NAME")]
+    pub link: Option<PathBuf>,
 
-    /// What to import when there is no link: a branch, tag or commit
+    /// What to import where there is no link: a branch, tag or commit
     #[arg(long = "ref", env = "BAFT_IMPORT_REF", value_name = "REF", default_value = "HEAD")]
     pub reference: String,
 
@@ -106,6 +112,9 @@ pub struct PublishArgs {
     pub threads: usize,
 }
 
+/// Heads what only `run` has in the help.
+const FOLLOWING: &str = "Following";
+
 /// Options of `run`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunArgs {
@@ -120,19 +129,19 @@ pub struct RunArgs {
     pub nats: NatsArgs,
 
     /// Look at the source this often, whatever the events say
-    #[arg(long, env = "BAFT_IMPORT_POLL", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    #[arg(long, help_heading = FOLLOWING, env = "BAFT_IMPORT_POLL", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub poll: Duration,
 
     /// Wait this long after a save for more saves
-    #[arg(long, env = "BAFT_IMPORT_DEBOUNCE", value_name = "DURATION", default_value = "15ms", value_parser = duration)]
+    #[arg(long, help_heading = FOLLOWING, env = "BAFT_IMPORT_DEBOUNCE", value_name = "DURATION", default_value = "15ms", value_parser = duration)]
     pub debounce: Duration,
 
     /// Reconcile at these times: an interval such as 30m, or a cron expression such as "*/30 * * * *"
-    #[arg(long, env = "BAFT_IMPORT_RECONCILE", value_name = "WHEN")]
+    #[arg(long, help_heading = FOLLOWING, env = "BAFT_IMPORT_RECONCILE", value_name = "WHEN")]
     pub reconcile: Option<String>,
 
     /// Announce every changed entity (entity.changed), not only the generation
-    #[arg(long, env = "BAFT_IMPORT_ENTITY_EVENTS")]
+    #[arg(long, help_heading = FOLLOWING, env = "BAFT_IMPORT_ENTITY_EVENTS")]
     pub entity_events: bool,
 }
 
@@ -209,6 +218,8 @@ pub struct Settings {
     pub reconcile: Option<String>,
     /// Announce every changed entity.
     pub entity_events: bool,
+    /// Accept requests only in the name of a principal.
+    pub require_principal: bool,
 }
 
 impl Settings {
@@ -231,6 +242,7 @@ impl Settings {
             debounce: Duration::from_millis(15),
             reconcile: None,
             entity_events: false,
+            require_principal: false,
         }
     }
 }
@@ -241,7 +253,120 @@ impl SourceArgs {
     /// # Errors
     /// Nothing usable is where the options point.
     pub fn find(&self) -> Result<Source, ConfigError> {
-        let _ = &self.root;
-        Err(ConfigError::new("--root", self.root.display(), "a folder with a repository"))
+        let link = |name: &Path| Follow::Link(self.root.join(name));
+        let reference = || Follow::Ref(self.reference.clone());
+        let mirror = self.root.join(MIRROR);
+        let mirror = mirror.is_dir().then_some(mirror);
+        if let Some(repo) = &self.repo {
+            let bare = !repo.join(".git").exists();
+            let git = self.source == SourceKind::Git || self.link.is_some() || (self.source == SourceKind::Auto && bare);
+            let follow = self.link.as_deref().map_or_else(reference, link);
+            return match repo.is_dir() {
+                true if git => Ok(Source::Git { repo: repo.clone(), follow }),
+                true => Ok(Source::Worktree { clone: repo.clone() }),
+                false => Err(ConfigError::new("--repo (BAFT_IMPORT_REPO)", repo.display(), "the folder of a repository")),
+            };
+        }
+        match (self.source, mirror) {
+            (SourceKind::Auto | SourceKind::Git, Some(repo)) => {
+                Ok(Source::Git { repo, follow: link(self.link.as_deref().unwrap_or(Path::new(LINK))) })
+            }
+            (SourceKind::Git, None) => match self.clone() {
+                Some(repo) => Ok(Source::Git { repo, follow: self.link.as_deref().map_or_else(reference, link) }),
+                // git-sync may not have made it yet.
+                None if self.root.is_dir() => {
+                    Ok(Source::Git { repo: self.root.join(MIRROR), follow: link(self.link.as_deref().unwrap_or(Path::new(LINK))) })
+                }
+                None => Err(self.nothing()),
+            },
+            (SourceKind::Auto | SourceKind::Worktree, _) => {
+                self.clone().map(|clone| Source::Worktree { clone }).ok_or_else(|| self.nothing())
+            }
+        }
+    }
+
+    /// The folder with the data, in the order the specification names: `framework`, `baseline`, the folder itself.
+    fn clone(&self) -> Option<PathBuf> {
+        let candidates = [self.root.join(LINK), self.root.join("baseline"), self.root.clone()];
+        let usable = |folder: &&PathBuf| {
+            [".git", "data", crate::dataset::CONFIG_FILE].iter().any(|name| folder.join(name).exists()) || is_bare(folder)
+        };
+        candidates.iter().find(usable).cloned()
+    }
+
+    fn nothing(&self) -> ConfigError {
+        let allowed = "a folder with a repository, or with git-sync's mirror.git";
+        ConfigError::new("--root (ITP_ROOT)", self.root.display(), allowed)
+    }
+}
+
+fn is_bare(folder: &Path) -> bool {
+    folder.join("HEAD").is_file() && folder.join("objects").is_dir()
+}
+
+impl RunArgs {
+    /// What they come to.
+    ///
+    /// # Errors
+    /// Nothing usable is where the options point.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        Ok(Settings {
+            poll: self.poll,
+            debounce: self.debounce,
+            reconcile: self.reconcile.clone(),
+            entity_events: self.entity_events,
+            require_principal: self.nats.require_principal,
+            ..settings(&self.source, &self.publish)?
+        })
+    }
+}
+
+/// The settings that all commands share.
+pub(crate) fn settings(source: &SourceArgs, publish: &PublishArgs) -> Result<Settings, ConfigError> {
+    Ok(Settings {
+        strict: source.strict,
+        history: source.history,
+        publish: publish.clone(),
+        ..Settings::new(source.find()?, &publish.dir)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(root: &Path, more: &[&str]) -> SourceArgs {
+        #[derive(clap::Parser)]
+        struct Only {
+            #[command(flatten)]
+            source: SourceArgs,
+        }
+        let root = root.to_string_lossy().into_owned();
+        let line = ["x", "--root", root.as_str()].into_iter().chain(more.iter().copied());
+        <Only as clap::Parser>::parse_from(line).source
+    }
+
+    #[test]
+    fn git_syncs_mirror_is_taken_before_a_clone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        assert!(args(root, &[]).find().is_err());
+        std::fs::create_dir_all(root.join("framework/data")).unwrap();
+        assert_eq!(args(root, &[]).find().unwrap(), Source::Worktree { clone: root.join("framework") });
+        std::fs::create_dir(root.join("mirror.git")).unwrap();
+        let follow = Follow::Link(root.join("framework"));
+        assert_eq!(args(root, &[]).find().unwrap(), Source::Git { repo: root.join("mirror.git"), follow });
+        let worktree = args(root, &["--source", "worktree"]).find().unwrap();
+        assert_eq!(worktree, Source::Worktree { clone: root.join("framework") });
+    }
+
+    #[test]
+    fn a_repository_that_is_named_is_followed_by_ref() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = dir.path().to_string_lossy().into_owned();
+        let found = args(dir.path(), &["--repo", &repo, "--ref", "main"]).find().unwrap();
+        assert_eq!(found, Source::Git { repo: dir.path().into(), follow: Follow::Ref("main".into()) });
+        std::fs::create_dir(dir.path().join(".git")).unwrap();
+        assert_eq!(args(dir.path(), &["--repo", &repo]).find().unwrap(), Source::Worktree { clone: dir.path().into() });
     }
 }

@@ -139,5 +139,6 @@ impl Metrics {
 pub fn metric_inventory() -> Vec<MetricDoc> {
     let registry = Registry::new("git_sync", crate::BUILD);
     let _ = Metrics::new(&registry);
+    baft_bus::register_metrics(&registry);
     registry.inventory()
 }

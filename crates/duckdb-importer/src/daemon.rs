@@ -1,24 +1,46 @@
 //! The daemon: doorbells in, generations out.
+//!
+//! One thread owns the [`Engine`](crate::engine::Engine) and does all git and database work. Everything else rings:
+//! timers, SIGHUP, file notifications, `git.synced`, requests. A burst of rings is one import, and an import always asks
+//! the source itself, so a lost, repeated or lying ring costs time, never correctness.
 
+mod ledger;
+mod metrics;
+mod orders;
+mod schedule;
+mod serve;
+mod watch;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use baft_bus::Bus;
-use baft_bus::payload::{Counts, Generation, ImportStatus};
+use baft_bus::payload::{Counts, DaemonStarted, DaemonStopping, Generation, ImportStatus};
+use baft_bus::{Announcer, Bus, ServiceHandle};
 use baft_kit::live::Pulse;
-use baft_kit::metrics::Metrics;
+use baft_kit::metrics::Metrics as Registry;
 use baft_kit::ready::Readiness;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::ImporterError;
 use crate::config::Settings;
+use crate::engine::Engine;
+use ledger::PublishedLedger;
+pub use metrics::metric_inventory;
+use orders::{Bell, Order};
+pub use orders::Ring;
+use worker::Worker;
+
+/// How long the last announcements may take at the end.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What an importer shares with the process it runs in.
-#[derive(Clone)]
-#[allow(missing_debug_implementations, reason = "the bus has none")]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// Where its metrics are registered.
-    pub metrics: Metrics,
+    pub metrics: Registry,
     /// Where its conditions are registered.
     pub readiness: Readiness,
     /// The broker; without one it works alone.
@@ -32,7 +54,7 @@ pub struct Context {
 pub struct Report {
     /// The generation that is published now.
     pub generation: Generation,
-    /// The commit it was built from.
+    /// The commit that is imported; the generation may have been built from an older one with the same data.
     pub commit: Option<String>,
     /// What changed.
     pub counts: Counts,
@@ -40,6 +62,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// From noticing to published.
     pub duration: Duration,
+    /// What took how long.
+    pub phases: Vec<(&'static str, Duration)>,
 }
 
 /// Whether an import had anything to do.
@@ -51,6 +75,18 @@ pub enum Outcome {
     Incremental,
     /// A generation was published that was built from nothing.
     Rebuilt,
+}
+
+impl Outcome {
+    /// `unchanged`, `incremental` or `rebuilt`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Incremental => "incremental",
+            Self::Rebuilt => "rebuilt",
+        }
+    }
 }
 
 /// What is asked of an importer.
@@ -76,26 +112,35 @@ pub struct Status {
 /// Speaks to a running importer.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    status: watch::Receiver<Status>,
+    bell: Bell,
+    status: channel::Receiver<Status>,
 }
 
 impl Handle {
     /// How it is doing, and a way to wait for changes.
     #[must_use]
-    pub fn status(&self) -> watch::Receiver<Status> {
+    pub fn status(&self) -> channel::Receiver<Status> {
         self.status.clone()
     }
 
     /// There may be something new in the source. Cheap; many nudges are one.
-    pub fn nudge(&self) {}
+    pub fn nudge(&self) {
+        self.bell.ring(Ring::Request);
+    }
+
+    /// The same, saying who rings.
+    pub fn ring(&self, ring: Ring) {
+        self.bell.ring(ring);
+    }
 
     /// Imports now and waits for the result.
     ///
     /// # Errors
     /// The import failed; what was published stays.
     pub async fn import(&self, request: Request) -> Result<Report, ImporterError> {
-        let _ = request;
-        Err(ImporterError::Stopped)
+        let (answer, heard) = oneshot::channel();
+        self.bell.send(Order::Import(request, answer))?;
+        heard.await.map_err(|_| ImporterError::Stopped)?
     }
 }
 
@@ -104,16 +149,71 @@ impl Handle {
 pub struct Daemon {
     handle: Handle,
     pulse: Pulse,
+    context: Context,
+    ended: oneshot::Receiver<()>,
+    announcing: Option<(Announcer, CancellationToken)>,
+    service: Option<ServiceHandle>,
 }
 
 impl Daemon {
-    /// Locks the publish folder and starts following the source.
+    /// Locks the publish folder and starts following the source. Must be called on a tokio runtime.
     ///
     /// # Errors
-    /// Another importer has the folder, or it or the source cannot be used.
+    /// Another importer has the folder, or it or the settings cannot be used.
     pub fn start(settings: Settings, context: Context) -> Result<Self, ImporterError> {
-        let _ = (settings, context);
-        Err(ImporterError::Stopped)
+        baft_repo::init(&baft_repo::Settings::default()).map_err(ImporterError::repo("starting"))?;
+        let schedule = settings.reconcile.as_deref().map(schedule::Schedule::parse).transpose()?;
+        let mut engine = Engine::open(settings.clone())?;
+        engine.keep_standby();
+        let (bell, orders) = orders::channel();
+        let status = channel::Sender::new(Status::default());
+        let handle = Handle { bell: bell.clone(), status: status.subscribe() };
+        let pulse = Pulse::named("import", Duration::from_secs(90));
+        let announced = Arc::new(AtomicU64::new(u64::MAX));
+        let metrics = metrics::Metrics::new(&context.metrics);
+
+        let announcing = context.bus.as_ref().map(|bus| {
+            let publish = &settings.publish;
+            let ledger = PublishedLedger::open(&publish.dir, &publish.db_name, settings.entity_events, metrics.clone());
+            ledger.share(&announced);
+            // Not the daemon's own token: the last generation is announced during the drain.
+            let stop = CancellationToken::new();
+            (Announcer::spawn(bus, ledger.into_ledger(announced.clone()), stop.clone()), stop)
+        });
+        let service = context.bus.as_ref().map(|bus| serve::serve(bus, &settings, &handle, context.shutdown.clone()));
+        if let Some(bus) = &context.bus {
+            tokio::spawn(serve::listen(bus.clone(), handle.clone(), context.shutdown.clone()));
+            greet(bus.clone());
+        }
+        let (stop, farewell) = (context.shutdown.clone(), bell.clone());
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            // Fails only when the worker is gone already.
+            let _ = farewell.send(Order::Stop);
+        });
+        if let Some(schedule) = schedule {
+            tokio::spawn(schedule.ring(bell.clone(), context.shutdown.clone()));
+        }
+        let (done, ended) = oneshot::channel();
+        let worker = Worker::new(
+            settings,
+            engine,
+            status,
+            metrics,
+            &context.readiness,
+            pulse.clone(),
+            announcing.as_ref().map(|(announcer, _)| announcer.clone()),
+            announced,
+            bell,
+        );
+        std::thread::Builder::new()
+            .name("import".to_owned())
+            .spawn(move || {
+                worker.run(&orders);
+                let _ = done.send(());
+            })
+            .map_err(ImporterError::io("start a thread for", std::path::Path::new("importing")))?;
+        Ok(Self { handle, pulse, context, ended, announcing, service })
     }
 
     /// Speaks to it from anywhere.
@@ -128,11 +228,50 @@ impl Daemon {
         self.pulse.clone()
     }
 
-    /// Waits for the end: after the shutdown, or when going on makes no sense.
+    /// Waits for the end, after the shutdown: the import under way is finished, the last generation announced.
     ///
     /// # Errors
-    /// Why going on makes no sense.
+    /// The importing thread died.
     pub async fn finished(self) -> Result<(), ImporterError> {
-        Ok(())
+        let result = self.ended.await.map_err(|_| ImporterError::Stopped);
+        if let Some(service) = self.service {
+            service.finished(FAREWELL).await;
+        }
+        if let Some((announcer, stop)) = self.announcing {
+            announcer.flush(FAREWELL).await;
+            stop.cancel();
+        }
+        if let Some(bus) = self.context.bus.as_ref().filter(|bus| bus.is_up()) {
+            let (name, instance, version) = identity(bus);
+            let farewell = DaemonStopping { name, instance, version };
+            let _ = tokio::time::timeout(FAREWELL, bus.emit_best_effort(&farewell)).await;
+        }
+        result
     }
+}
+
+/// Starts an importer and waits for its end.
+///
+/// # Errors
+/// It cannot start.
+pub async fn run(settings: Settings, context: Context) -> Result<(), ImporterError> {
+    Daemon::start(settings, context)?.finished().await
+}
+
+fn greet(bus: Bus) {
+    tokio::spawn(async move {
+        if bus.wait_connected(Duration::from_secs(30)).await.is_ok() {
+            let (name, instance, version) = identity(&bus);
+            bus.emit_best_effort(&DaemonStarted { name, instance, version }).await;
+        }
+    });
+}
+
+fn identity(bus: &Bus) -> (String, String, String) {
+    let identity = bus.identity();
+    (identity.name.clone(), identity.instance.clone(), identity.version.clone())
+}
+
+fn load(number: &AtomicU64) -> u64 {
+    number.load(Ordering::SeqCst)
 }

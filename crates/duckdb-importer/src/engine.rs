@@ -63,6 +63,7 @@ pub struct Engine {
     keep_standby: bool,
     progress: Arc<Progress>,
     announced: Option<u64>,
+    phases: Vec<(&'static str, Duration)>,
 }
 
 /// The current generation, as this process published or read it.
@@ -106,6 +107,7 @@ impl Engine {
             keep_standby: false,
             progress: Arc::default(),
             announced: None,
+            phases: Vec::new(),
         };
         engine.start_session();
         Ok(engine)
@@ -129,6 +131,12 @@ impl Engine {
         self.progress.clone()
     }
 
+    /// Folders and files of a working tree that matter; see [`crate::dataset::Datasets::roots`].
+    #[must_use]
+    pub fn roots(&self) -> Vec<String> {
+        self.scenery.datasets().roots()
+    }
+
     /// What is published now.
     #[must_use]
     pub fn current(&self) -> Option<Published> {
@@ -143,7 +151,9 @@ impl Engine {
         let started = Instant::now();
         self.progress.done.store(0, Ordering::Relaxed);
         self.progress.total.store(0, Ordering::Relaxed);
+        self.phases.clear();
         self.scenery.look(request.commit.as_deref())?;
+        self.lap("look", started);
         let result = self.import_scene(request, started);
         if matches!(result, Err(ImporterError::Repo { .. })) {
             self.scenery.forget_repository();
@@ -177,6 +187,7 @@ impl Engine {
     fn publish(&mut self, made: Made, started: Instant) -> Result<Report, ImporterError> {
         let Made { attempt, meta, mut counts, rebuilt } = made;
         attempt.check_sealed()?;
+        let sealing = Instant::now();
         let (sealed, file_digest) = self.seal(&attempt)?;
         let bytes = std::fs::metadata(attempt.db()).map_err(ImporterError::io("look at", attempt.db()))?.len();
         counts.errors = sealed.errors;
@@ -198,17 +209,28 @@ impl Engine {
             quarantined,
             rebuilt,
         };
+        self.lap("seal", sealing);
+        let publishing = Instant::now();
         let published = attempt.publish(&self.workspace, manifest)?;
+        self.lap("publish", publishing);
         let base = Base { commit: meta.commit.as_deref().and_then(|commit| commit.parse().ok()), files: sealed.files };
         let file = FileId::of(&published.db).map_err(ImporterError::io("look at", &published.db))?;
         self.known = Some(Known { number: meta.generation.number, file, base, meta });
+        let outcome = if rebuilt { Outcome::Rebuilt } else { Outcome::Incremental };
+        let mut report = report(&published.manifest, published.manifest.counts, outcome, started.elapsed());
+        report.phases = std::mem::take(&mut self.phases);
+        // Readers see the new generation; this is for the next.
         let keep = &self.settings.publish;
         self.workspace.sweep(keep.keep, keep.keep_for, self.announced);
         if self.keep_standby {
             self.prepare_standby();
         }
-        let outcome = if rebuilt { Outcome::Rebuilt } else { Outcome::Incremental };
-        Ok(report(&published.manifest, published.manifest.counts, outcome, started.elapsed()))
+        Ok(report)
+    }
+
+    /// Notes how long a part of the import took, for the metrics.
+    fn lap(&mut self, phase: &'static str, since: Instant) {
+        self.phases.push((phase, since.elapsed()));
     }
 
     /// Reads the file back and digests it, both at once.
@@ -268,5 +290,5 @@ fn spoiled(error: &ImporterError) -> bool {
 }
 
 fn report(manifest: &Manifest, counts: Counts, outcome: Outcome, duration: Duration) -> Report {
-    Report { generation: manifest.generation.clone(), commit: manifest.commit.clone(), counts, outcome, duration }
+    Report { generation: manifest.generation.clone(), commit: manifest.commit.clone(), counts, outcome, duration, phases: Vec::new() }
 }

@@ -19,6 +19,9 @@ pub enum ImporterError {
     /// Another importer publishes here.
     #[error(transparent)]
     Locked(#[from] LockError),
+    /// The broker cannot be used.
+    #[error(transparent)]
+    Bus(#[from] baft_bus::BusError),
     /// A file operation failed.
     #[error("cannot {what} {}: {source}{}", path.display(), hint(source))]
     Io {

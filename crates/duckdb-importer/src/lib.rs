@@ -16,34 +16,22 @@ pub mod schema;
 pub mod yaml;
 
 // Database side.
+mod apply;
 pub mod config;
 pub mod daemon;
 mod db;
+pub mod engine;
 mod error;
 pub mod generation;
+mod program;
 pub mod search;
+pub mod source;
 pub mod tables;
 
 pub use config::Settings;
-pub use daemon::{Context, Daemon, Handle, Outcome, Report, Request, Status};
+pub use daemon::{Context, Daemon, Handle, Outcome, Report, Request, Ring, Status, metric_inventory, run};
 pub use error::ImporterError;
+pub use program::{command, main};
 
-use std::process::ExitCode;
-
-/// The command line, for documents and completions.
-#[must_use]
-pub fn command() -> clap::Command {
-    <config::Cli as clap::CommandFactory>::command()
-}
-
-/// Every metric the daemon exports.
-#[must_use]
-pub fn metric_inventory() -> Vec<baft_kit::metrics::MetricDoc> {
-    Vec::new()
-}
-
-/// The whole program.
-#[must_use]
-pub fn main() -> ExitCode {
-    ExitCode::FAILURE
-}
+/// Which program this is.
+pub(crate) const BUILD: baft_kit::BuildInfo = baft_kit::build_info!("duckdb-importer");

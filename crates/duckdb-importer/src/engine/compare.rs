@@ -27,7 +27,7 @@ pub fn entities(
     for (path, outcome) in outcomes.iter_mut() {
         for dated in std::mem::take(&mut outcome.rows) {
             let before = old.remove(&dated.row.id);
-            let mut add = |dated: DatedRow, docid: i32, delta: &mut Delta| {
+            let add = |dated: DatedRow, docid: i32, delta: &mut Delta| {
                 delta.rows.push(NewRow { dated, path: path.clone(), dataset: outcome.dataset.clone(), docid });
             };
             match before {

@@ -26,7 +26,9 @@ impl Engine {
         let attempt = self.workspace.begin()?;
         self.scenery.read_history()?;
         let old = before.as_ref().map(|published| published.db.clone());
+        let building = std::time::Instant::now();
         let (meta, counts) = self.build(&attempt, old.as_deref())?;
+        self.lap("write", building);
         Ok(Made { attempt, meta, counts, rebuilt: true })
     }
 

@@ -40,8 +40,10 @@ impl Engine {
             report.commit = self.scenery.target.commit().map(|commit| commit.to_string());
             return Ok(Some(report));
         }
+        let copying = Instant::now();
         let Some(attempt) = self.clone_current(&published, &known)? else { return Ok(None) };
         attempt.sync_early();
+        self.lap("copy", copying);
         let now = Micros::now();
         let meta = self.next_meta(Some(&known.meta));
         let session = self.session()?;
@@ -132,6 +134,7 @@ impl Engine {
         let scenery = &mut self.scenery;
         scenery.fetch(plan.read.iter().cloned())?;
 
+        let parsing = Instant::now();
         let mut paths: Vec<String> = plan.read.union(&plan.gone).cloned().collect();
         self.progress.total.store(paths.len(), Ordering::Relaxed);
         let mut old = stored::rows(connection, &paths)?;
@@ -158,6 +161,8 @@ impl Engine {
         }
         unsettled(scenery, &outcomes)?;
         resolve::settle(&mut outcomes, &owned);
+        self.phases.push(("parse", parsing.elapsed()));
+        let writing = Instant::now();
 
         let mut delta = Delta { paths: paths.clone(), ..Delta::default() };
         compare::books(&outcomes, &mut delta);
@@ -171,6 +176,7 @@ impl Engine {
         let ended = connection.execute_batch(if written.is_ok() { "COMMIT" } else { "ROLLBACK" });
         let meta = written?;
         ended.map_err(ImporterError::db("committing"))?;
+        self.phases.push(("write", writing.elapsed()));
         Ok((meta, counts))
     }
 }

@@ -1,0 +1,256 @@
+//! The binary: from the command line to an exit code.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use baft_bus::{Bus, Identity};
+use baft_kit::admin::Admin;
+use baft_kit::config::{CommonArgs, ConfigError};
+use baft_kit::metrics::Metrics as Registry;
+use baft_kit::ready::Readiness;
+use baft_kit::shutdown::Shutdown;
+use baft_kit::{Exit, health, log, runtime};
+use clap::CommandFactory;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Cli, Command, ImportArgs, PublishArgs, RunArgs, VerifyArgs, settings};
+use crate::daemon::{Context, Daemon, Report, Request, Ring};
+use crate::engine::Engine;
+use crate::generation::Workspace;
+use crate::ImporterError;
+
+/// How long one import may take before a progress bar is shown on a terminal.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The command line, for documents and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    let command = Cli::command().mut_args(|arg| arg.global(true));
+    baft_kit::config::with_defaults(command, &[("admin_addr", "127.0.0.1:9103")])
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli: Cli = baft_kit::config::parse_command(command(), std::env::args_os());
+    let common = cli.common;
+    let result = match cli.command {
+        Command::Healthcheck => return health::healthcheck(common.admin_addr, "/readyz").into(),
+        Command::Run(args) => return run(common, args),
+        Command::Import(args) => once(&common, || import(&args)),
+        Command::Stats(args) => stats(&args),
+        Command::Verify(args) => once(&common, || verify(&args)),
+    };
+    finish(result).into()
+}
+
+fn finish(result: Result<Exit, ImporterError>) -> Exit {
+    match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            say_error(&error);
+            error.exit()
+        }
+    }
+}
+
+fn say_error(error: &ImporterError) {
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+}
+
+fn say(text: std::fmt::Arguments<'_>) {
+    // A reader that went away, `| head`, is no error.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn run(common: CommonArgs, args: RunArgs) -> ExitCode {
+    if let Err(error) = args.nats.check() {
+        let url = args.nats.nats_url.as_deref().unwrap_or_default();
+        return ConfigError::new("--nats-url", url, error.to_string()).report().into();
+    }
+    // One worker beside the main and the importing thread: there is little to do at once.
+    runtime::run("duckdb-importer", 1, async move { finish(daemon(common, args).await) })
+}
+
+async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError> {
+    let settings = args.settings()?;
+    let log = log::init(&common).map_err(|error| ConfigError::new("--log-level", &common.log_level, error.to_string()))?;
+    let signals = ImporterError::io("install signal handlers for", std::path::Path::new("SIGTERM"));
+    let shutdown = Shutdown::install(common.shutdown_grace).map_err(signals)?;
+    tracing::info!(build = %crate::BUILD, source = ?settings.source, workspace = %settings.publish.dir.display(), "starting");
+    let registry = Registry::new("duckdb_importer", crate::BUILD);
+    let readiness = Readiness::new();
+    let bus = match args.nats.enabled() {
+        true => Some(Bus::connect(&args.nats, me(), Some(&registry)).await?),
+        false => None,
+    };
+    let context =
+        Context { metrics: registry.clone(), readiness: readiness.clone(), bus: bus.clone(), shutdown: shutdown.token() };
+    let daemon = Daemon::start(settings, context)?;
+    look_on_hangup(&daemon)?;
+    let admin = Admin { metrics: registry, readiness, pulses: vec![daemon.pulse()], build: crate::BUILD, log };
+    let listening = admin.serve(common.admin_addr, None, shutdown.token()).await;
+    let _admin = listening.map_err(|error| ConfigError::new("--admin-addr", common.admin_addr, error.to_string()))?;
+
+    let unusable = bus.clone();
+    let result = tokio::select! {
+        result = daemon.finished() => result,
+        error = async move { match unusable {
+            Some(bus) => bus.failed().await,
+            None => std::future::pending().await,
+        } } => Err(error.into()),
+    };
+    let exit = shutdown
+        .finish(async {
+            if let Some(bus) = bus {
+                bus.drain(Duration::from_secs(2)).await;
+            }
+        })
+        .await;
+    result.map(|()| exit)
+}
+
+fn look_on_hangup(daemon: &Daemon) -> Result<(), ImporterError> {
+    let failed = ImporterError::io("install a signal handler for", std::path::Path::new("SIGHUP"));
+    let mut signals = signal(SignalKind::hangup()).map_err(failed)?;
+    let handle = daemon.handle();
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            handle.ring(Ring::Request);
+        }
+    });
+    Ok(())
+}
+
+fn me() -> Identity {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or(host);
+    Identity {
+        name: "duckdb-importer".to_owned(),
+        instance: instance.trim().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// A command that does its work and ends.
+fn once(common: &CommonArgs, work: impl FnOnce() -> Result<Exit, ImporterError>) -> Result<Exit, ImporterError> {
+    let _log = log::init(common).map_err(|error| ConfigError::new("--log-level", &common.log_level, error.to_string()))?;
+    baft_repo::init(&baft_repo::Settings::default()).map_err(ImporterError::repo("starting"))?;
+    work()
+}
+
+fn import(args: &ImportArgs) -> Result<Exit, ImporterError> {
+    let mut engine = Engine::open(settings(&args.source, &args.publish)?)?;
+    let request = Request { full: args.full, commit: args.at.clone() };
+    let report = with_progress(&mut engine, |engine| {
+        // A file that is just being saved is looked at again.
+        let mut tries = 0;
+        loop {
+            match engine.import(&request) {
+                Err(ImporterError::Unsettled) if tries < 50 => tries += 1,
+                result => return result,
+            }
+            std::thread::sleep(Duration::from_millis(40));
+        }
+    })?;
+    say_report(&report);
+    if let Some(published) = engine.current() {
+        for file in &published.manifest.quarantined {
+            say(format_args!("quarantined: {}:{}:{}: {}", file.path, file.line, file.column, file.message));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn say_report(report: &Report) {
+    let Report { generation, counts, outcome, duration, .. } = report;
+    let commit = report.commit.as_deref().map_or(String::new(), |commit| format!(" of commit {}", commit.get(..12).unwrap_or(commit)));
+    say(format_args!(
+        "generation {}{commit}: {}; {} inserted, {} updated, {} deleted, {} unchanged, {} errors in the data; {} ms",
+        generation.number,
+        outcome.as_str(),
+        counts.inserted,
+        counts.updated,
+        counts.deleted,
+        counts.unchanged,
+        counts.errors,
+        duration.as_millis()
+    ));
+}
+
+/// Shows on a terminal how far a long piece of work has come.
+fn with_progress<T>(engine: &mut Engine, work: impl FnOnce(&mut Engine) -> T) -> T {
+    let progress = engine.progress();
+    let (done, waiting) = std::sync::mpsc::channel::<()>();
+    let shown = std::io::stderr().is_terminal().then(|| {
+        std::thread::spawn(move || {
+            let mut bar = None;
+            let mut patience = PATIENCE;
+            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = waiting.recv_timeout(patience) {
+                patience = Duration::from_millis(100);
+                let total = progress.total.load(Ordering::Relaxed) as u64;
+                let bar = bar.get_or_insert_with(|| {
+                    let style = indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} files {elapsed}");
+                    indicatif::ProgressBar::new(total).with_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()))
+                });
+                bar.set_length(total);
+                bar.set_position(progress.done.load(Ordering::Relaxed) as u64);
+            }
+            if let Some(bar) = bar {
+                bar.finish_and_clear();
+            }
+        })
+    });
+    let result = work(engine);
+    drop(done);
+    if let Some(shown) = shown {
+        // It only draws.
+        let _ = shown.join();
+    }
+    result
+}
+
+fn stats(args: &PublishArgs) -> Result<Exit, ImporterError> {
+    let Some(published) = Workspace::look(&args.dir, &args.db_name) else {
+        let message = format!("nothing is published in {}; run an import first", args.dir.display());
+        return Err(ImporterError::Refused(message));
+    };
+    let manifest = &published.manifest;
+    say(format_args!("{}", published.db.display()));
+    say(format_args!("generation   {} of {}", manifest.generation.number, manifest.generation.lineage));
+    say(format_args!("commit       {}", manifest.commit.as_deref().unwrap_or("none")));
+    say(format_args!("published    {} in {} ms", manifest.published_at, manifest.duration_ms));
+    say(format_args!("size         {:.1} MB", manifest.bytes as f64 / 1e6));
+    say(format_args!("content      {}", manifest.content_digest));
+    for (name, rows) in &manifest.rows {
+        say(format_args!("{rows:>12} {name}"));
+    }
+    say(format_args!("{:>12} entities", manifest.rows.values().sum::<u64>()));
+    say(format_args!("{:>12} errors", manifest.counts.errors));
+    for file in &manifest.quarantined {
+        say(format_args!("quarantined  {}:{}:{}: {}", file.path, file.line, file.column, file.message));
+    }
+    Ok(Exit::Ok)
+}
+
+fn verify(args: &VerifyArgs) -> Result<Exit, ImporterError> {
+    let mut engine = Engine::open(settings(&args.source, &args.publish)?)?;
+    let verification = with_progress(&mut engine, Engine::verify)?;
+    if verification.differences.is_empty() {
+        say(format_args!("equal: {} tables, {} rows", verification.tables, verification.rows));
+        return Ok(Exit::Ok);
+    }
+    for difference in &verification.differences {
+        let rows = |digest: &Option<crate::engine::TableDigest>| digest.as_ref().map_or(0, |digest| digest.rows);
+        say(format_args!(
+            "{} differs: {} rows published, {} rebuilt",
+            difference.table,
+            rows(&difference.published),
+            rows(&difference.rebuilt)
+        ));
+    }
+    Ok(Exit::Failure)
+}

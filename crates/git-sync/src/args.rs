@@ -169,7 +169,7 @@ pub struct NotifyArgs {
     #[arg(long, env = "GITSYNC_PRE_PUBLISH_EXECHOOK_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub pre_publish_exechook_timeout: Duration,
 
-    /// Pause before that program is run again after a failure
+    /// Accepted; the pause after a failure is that of any failed look
     #[arg(long, env = "GITSYNC_PRE_PUBLISH_EXECHOOK_BACKOFF", value_name = "DURATION", default_value = "3s", value_parser = duration)]
     pub pre_publish_exechook_backoff: Duration,
 

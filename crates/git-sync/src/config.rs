@@ -9,7 +9,7 @@ use baft_repo::Oid;
 use baft_repo::checkout::{Access, Keep, Mode};
 use baft_repo::transport::{Credentials, KnownHosts, Remote};
 
-use crate::args::{CheckoutMode, Cli};
+use crate::args::{AuthArgs, CheckoutMode, Cli};
 use crate::login::LoginConfig;
 
 /// What is followed.
@@ -182,6 +182,16 @@ impl Config {
         self
     }
 
+    /// Shows this to the remote.
+    ///
+    /// # Errors
+    /// Settings that contradict each other.
+    pub fn with_auth(mut self, auth: &AuthArgs) -> Result<Self, ConfigError> {
+        (self.remote, self.login) = crate::auth::remote(&self.remote.url, auth)?;
+        self.ca_file = auth.git_ca_file.clone();
+        Ok(self)
+    }
+
     /// What the command line says.
     ///
     /// # Errors
@@ -226,9 +236,8 @@ impl Config {
         config.keep =
             Keep { newest: usize::from(cli.publish.keep_checkouts), younger_than: cli.publish.stale_worktree_timeout };
         config.set_notifications(cli)?;
-        (config.remote, config.login) = crate::auth::remote(repo, &cli.auth)?;
+        config = config.with_auth(&cli.auth)?;
         config.webhook_secret = cli.http.webhook_secret_file.clone().map(SecretFile::new);
-        config.ca_file = cli.auth.git_ca_file.clone();
         config.require_principal = cli.nats.require_principal;
         Ok(config)
     }

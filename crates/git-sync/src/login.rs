@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_none_is_said_to_be_none() {
-        assert!(jwt("nonsense", "1", 0).unwrap_err().contains("PEM"));
+        assert!(jwt("!nonsense!", "1", 0).unwrap_err().contains("PEM"));
         assert!(jwt("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----", "1", 0).is_err());
     }
 }

@@ -145,6 +145,9 @@ pub struct RunArgs {
     pub entity_events: bool,
 }
 
+/// Heads what only `import` has in the help.
+const IMPORTING: &str = "Importing";
+
 /// Options of `import`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ImportArgs {
@@ -155,10 +158,10 @@ pub struct ImportArgs {
     #[command(flatten)]
     pub publish: PublishArgs,
     /// Rebuild everything instead of applying what changed
-    #[arg(long)]
+    #[arg(long, help_heading = IMPORTING)]
     pub full: bool,
     /// Import this commit
-    #[arg(long, value_name = "COMMIT")]
+    #[arg(long, help_heading = IMPORTING, value_name = "COMMIT")]
     pub at: Option<String>,
 }
 

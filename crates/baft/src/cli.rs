@@ -62,11 +62,11 @@ pub enum Command {
     A path given to --repo is treated as a remote: only its commits are read.")]
 pub struct UpArgs {
     /// Repository to follow: a path or a URL
-    #[arg(long, env = "BAFT_GIT_REPO", value_name = "PATH|URL", conflicts_with = "clone")]
+    #[arg(long, env = "GITSYNC_REPO", value_name = "PATH|URL", conflicts_with = "clone")]
     pub repo: Option<String>,
 
     /// Branch, tag or commit to follow; the remote's default branch without it
-    #[arg(long = "ref", env = "BAFT_GIT_REF", value_name = "REF", conflicts_with = "clone")]
+    #[arg(long = "ref", env = "GITSYNC_REF", value_name = "REF", conflicts_with = "clone")]
     pub reference: Option<String>,
 
     /// Read the files of this clone as they are, saved but uncommitted edits included; it is never written to
@@ -82,7 +82,7 @@ pub struct UpArgs {
     pub no_nats: bool,
 
     /// How often to look for new commits; 1s for a path and 10s for a URL without it
-    #[arg(long, env = "BAFT_GIT_PERIOD", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, env = "GITSYNC_PERIOD", value_name = "DURATION", value_parser = duration)]
     pub period: Option<Duration>,
 
     /// How to show what happens; auto redraws on a terminal and prints lines elsewhere
@@ -96,6 +96,10 @@ pub struct UpArgs {
     /// How long finishing the work in flight may take after Ctrl-C
     #[arg(long, env = "BAFT_SHUTDOWN_GRACE", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub shutdown_grace: Duration,
+
+    /// What is shown to the remote.
+    #[command(flatten)]
+    pub auth: baft_git_sync::args::AuthArgs,
 }
 
 /// How `up` shows what happens.

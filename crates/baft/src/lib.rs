@@ -52,18 +52,22 @@ pub(crate) fn version_text() -> String {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = baft_kit::config::parse::<Cli>();
-    let exit = match dispatch(&cli) {
-        Ok(exit) => exit,
+    let around = Surroundings::real();
+    if let Command::Up(args) = &cli.command {
+        return up::run(args, cli.workspace.as_deref(), &around);
+    }
+    let exit = match dispatch(&cli, &around) {
+        Ok(()) => Exit::Ok,
         Err(failure) => failure.report(),
     };
     exit.into()
 }
 
-fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
-    let around = Surroundings::real();
+fn dispatch(cli: &Cli, around: &Surroundings) -> Result<(), Failure> {
     let workspace = || around.workspace(cli.workspace.as_deref());
     match &cli.command {
-        Command::Up(args) => return up::run(args, cli.workspace.as_deref(), &around),
+        // Has its own runtime, and its own way to end.
+        Command::Up(_) => {}
         Command::Search(args) => search::run(args, &workspace()?)?,
         Command::Query(args) => query::run(args, &workspace()?)?,
         Command::Events(args) => client(events::run(args, &workspace()?))?,
@@ -76,7 +80,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Completions { shell } => completions(*shell)?,
         Command::RunBound(args) => return Err(bound::become_program(args)),
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 /// Runs a command that speaks NATS.

@@ -1,10 +1,11 @@
 //! Takes passwords and tokens out of text before anybody sees it.
 
 /// Whatever follows one of these in the name of a query parameter or setting is a secret.
-const SECRET_WORDS: &[&str] = &["password", "passwd", "passphrase", "secret", "token", "apikey", "api_key", "api-key"];
+const SECRET_WORDS: &[&str] =
+    &["password", "passwd", "passphrase", "secret", "token", "apikey", "api_key", "api-key", "credential"];
 
 /// Query parameters that sign or open a URL without saying so in full.
-const SECRET_PARAMETERS: &[&str] = &["sig", "signature", "key", "auth", "credential", "x-amz-credential"];
+const SECRET_PARAMETERS: &[&str] = &["sig", "signature", "key", "auth"];
 
 /// Text without the user names and passwords of the URLs in it, nor their token-like query parameters; all else stays.
 ///
@@ -26,7 +27,7 @@ pub fn redact_url(text: &str) -> String {
 
 /// Whether a setting of this name holds the secret itself, rather than saying where it is.
 pub(crate) fn names_a_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
+    let name = name.trim_end_matches(')').to_ascii_lowercase();
     let elsewhere = ["file", "path", "dir", "url", "env", "name", "ttl"].iter().any(|end| name.ends_with(end));
     !elsewhere && SECRET_WORDS.iter().any(|word| name.contains(word))
 }
@@ -132,10 +133,12 @@ mod tests {
 
     #[test]
     fn a_setting_that_says_where_the_secret_is_can_be_shown() {
-        for name in ["password", "webhook_secret", "ANTHROPIC_API_KEY", "token"] {
+        for name in
+            ["password", "webhook_secret", "ANTHROPIC_API_KEY", "token", "--credential", "X_PASSWORD (--password)"]
+        {
             assert!(names_a_secret(name), "{name}");
         }
-        for name in ["password_file", "token-url", "session_token_ttl", "repo"] {
+        for name in ["password_file", "token-url", "session_token_ttl", "repo", "X_TOKEN_FILE (--token-file)"] {
             assert!(!names_a_secret(name), "{name}");
         }
     }

@@ -38,6 +38,16 @@ impl Mirror {
         Self { path }
     }
 
+    /// Removes what a killed process left behind: lock files, which would stop every later fetch, and halves of packs and objects. Only for the
+    /// start, under the lock of the root: nobody else writes to the mirror.
+    pub(crate) fn sweep(&self) {
+        match sweep(&self.path, 0) {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "removed what a killed process had left in the mirror"),
+            Err(error) => tracing::warn!(%error, "cannot look for what a killed process may have left in the mirror"),
+        }
+    }
+
     /// Opens it. `None` when there is none yet.
     pub(crate) fn open(&self) -> Result<Option<Repo>, RepoError> {
         if !self.path.exists() {
@@ -140,6 +150,29 @@ pub(crate) fn goal(transport: &dyn Transport, remote: &Remote, target: &Target) 
         Target::Commit(oid) => Ok(Some(Goal::Commit(*oid))),
         Target::Ref(name) => Ok(crate::wanted::find(&transport.list(remote)?, name).map(Goal::Ref)),
     }
+}
+
+fn sweep(folder: &Path, depth: usize) -> std::io::Result<usize> {
+    let mut removed = 0;
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if entry.file_type()?.is_dir() {
+            // Refs nest as deep as their names; objects do not.
+            if depth < 64 {
+                removed += sweep(&entry.path(), depth + 1)?;
+            }
+        } else if name.ends_with(".lock") || name.contains("_git2_") {
+            std::fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

@@ -137,6 +137,7 @@ impl Worker {
     /// Brings journal and link together after whatever ended the last run. Readers see nothing but a link that becomes right.
     fn settle(&mut self) -> Result<(), SyncError> {
         let journal_error = |error| SyncError::io("writing", self.config.root.join(crate::config::JOURNAL), error);
+        Mirror::at(self.config.mirror()).sweep();
         let shown = self.link.shows();
         let mut file = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         match file.get().compare(shown) {
@@ -167,7 +168,10 @@ impl Worker {
 
     fn show(&self, head: Oid) {
         self.published.ready();
-        self.status.send_modify(|status| status.head = Some(head));
+        self.status.send_modify(|status| {
+            status.head = Some(head);
+            status.behind = (status.remote_head == status.head).then_some(0);
+        });
         let _ = self.notices.send(Notice::Shown(head));
     }
 

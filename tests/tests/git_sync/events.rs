@@ -104,7 +104,8 @@ async fn requests_and_pushes_make_it_look_and_answer() {
     let _process = place.start_with(&remote.url(), &["--period=1h"], &[("NATS_URL", &nats.url())]);
     place.expect(&remote, &first);
     let status: GitStatus = wait_until_async("an answer", SOON, || async {
-        bus.request("git.status", &serde_json::json!({}), Duration::from_secs(2)).await.ok()
+        let status: GitStatus = bus.request("git.status", &serde_json::json!({}), Duration::from_secs(2)).await.ok()?;
+        status.last_success_at.is_some().then_some(status)
     })
     .await;
     assert_eq!((status.head.as_deref(), status.behind, status.failures), (Some(first.as_str()), Some(0), 0));

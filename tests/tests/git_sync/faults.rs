@@ -1,5 +1,6 @@
 //! What breaks, and what readers notice of it: nothing.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -121,22 +122,14 @@ fn a_termination_during_a_hanging_fetch_is_prompt_and_orderly() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
-/// Writes garbage into the middle of every object file of a mirror.
-fn damage(folder: &Path) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            damage(&path);
-        } else if path.to_str().is_some_and(|path| path.contains("/objects/") && !path.ends_with(".idx")) {
-            let mut bytes = std::fs::read(&path).unwrap();
-            for byte in bytes.iter_mut().skip(20) {
-                *byte ^= 0x55;
-            }
-            // Replaced, not overwritten: a mapped pack must not change under the process.
-            std::fs::remove_file(&path).unwrap();
-            std::fs::write(&path, bytes).unwrap();
-        }
+/// Replaces an object file with garbage. Replaced, not overwritten: a mapped pack must not change under the process.
+fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    for byte in bytes.iter_mut().skip(2) {
+        *byte ^= 0x55;
     }
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
 }
 
 #[test]
@@ -148,18 +141,75 @@ fn a_damaged_mirror_is_set_aside_and_cloned_again_while_readers_keep_theirs() {
     place.expect(&remote, &first);
     let held = std::fs::canonicalize(place.link()).unwrap();
     let before = files(&held);
-    damage(&place.root().join("mirror.git"));
+    let mirror = place.root().join("mirror.git");
+
+    // The blob of d/b is damaged, and somebody changed the file, so that the next checkout needs the blob.
+    let pack = std::fs::read_dir(mirror.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+    let pack = pack.filter(|path| path.extension().is_some_and(|extension| extension == "pack")).next().unwrap();
+    let loose = format!(
+        "mv {0}/objects/pack/* /{1}/ && git unpack-objects -q < /{1}/{2}",
+        mirror.display(),
+        place.path("").display(),
+        pack.file_name().unwrap().to_str().unwrap()
+    );
+    assert!(Command::new("sh").arg("-c").arg(loose).current_dir(&mirror).status().unwrap().success());
+    let blob = before["d/b"].1.clone();
+    damage(&mirror.join("objects").join(&blob[..2]).join(&blob[2..]));
+    let file = held.join("d/b");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "changed").unwrap();
+
     let second = remote.commit(&[("a", "2"), ("d/e", "new")]);
     place.expect(&remote, &second);
-    assert_eq!(files(&held), before, "whoever had the old checkout open keeps it");
+    assert_eq!(std::fs::read_to_string(held.join("c")).unwrap(), "1", "whoever had the old checkout open keeps it");
     assert!(process.is_running());
     wait_until("the count", SOON, || (place.metric("baft_git_sync_mirror_rebuilt_total") >= 1.0).then_some(()));
     let aside = std::fs::read_dir(place.root()).unwrap().filter(|entry| {
         entry.as_ref().unwrap().file_name().to_str().is_some_and(|name| name.starts_with("mirror.git.damaged-"))
     });
     assert_eq!(aside.count(), 1);
+    baft_tests::git::git(&mirror, &["fsck", "--strict"]);
     let third = remote.commit(&[("a", "3")]);
     place.expect(&remote, &third);
+}
+
+#[test]
+fn a_mirror_whose_every_pack_is_garbage_is_got_over() {
+    let (remote, first) = GitRemote::with_files(&[("a", "1"), ("d/b", "1")]);
+    let place = Place::new();
+    let _process = place.start(&remote.url(), &[]);
+    place.expect(&remote, &first);
+    let before = files(&place.link());
+    let held = std::fs::canonicalize(place.link()).unwrap();
+    for entry in std::fs::read_dir(place.root().join("mirror.git/objects/pack")).unwrap() {
+        damage(&entry.unwrap().path());
+    }
+    let second = remote.commit(&[("a", "2")]);
+    place.expect(&remote, &second);
+    assert_eq!(files(&held), before);
+}
+
+#[test]
+fn locks_left_by_a_killed_process_stop_nobody() {
+    let (remote, first) = GitRemote::with_files(&[("a", "1")]);
+    let place = Place::new();
+    assert_eq!(place.once(&remote.url(), &[]).0, 0);
+    place.expect(&remote, &first);
+    let mirror = place.root().join("mirror.git");
+    for lock in [
+        "HEAD.lock",
+        "packed-refs.lock",
+        "refs/baft/head.lock",
+        "refs/baft/published.lock",
+        "objects/pack/pack_git2_abc",
+    ] {
+        std::fs::write(mirror.join(lock), "").unwrap();
+    }
+    let second = remote.commit(&[("a", "2")]);
+    let (code, log) = place.once(&remote.url(), &[]);
+    assert_eq!(code, 0, "{log}");
+    place.expect(&remote, &second);
+    assert!(!mirror.join("objects/pack/pack_git2_abc").exists());
 }
 
 #[test]
@@ -240,5 +290,3 @@ fn a_full_disk_leaves_readers_alone_and_is_got_over() {
     place.expect(&remote, &second);
     assert!(process.is_running());
 }
-
-use std::io::Read as _;

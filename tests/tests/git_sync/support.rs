@@ -48,12 +48,11 @@ impl Place {
     }
 
     pub fn arguments(&self, url: &str, args: &[&str]) -> Vec<String> {
-        let mut all = vec![
-            format!("--repo={url}"),
-            format!("--root={}", self.root().display()),
-            format!("--admin-addr={}", self.admin.address()),
-        ];
-        for (flag, value) in [("--link", "link"), ("--period", "50ms"), ("--max-backoff", "200ms")] {
+        let mut all = vec![format!("--repo={url}"), format!("--root={}", self.root().display())];
+        let admin = self.admin.address().to_string();
+        let defaults =
+            [("--admin-addr", admin.as_str()), ("--link", "link"), ("--period", "50ms"), ("--max-backoff", "200ms")];
+        for (flag, value) in defaults {
             if !args.iter().any(|arg| arg.split('=').next() == Some(flag)) {
                 all.push(format!("{flag}={value}"));
             }

@@ -84,8 +84,8 @@ impl Daemon {
         let checkouts = Checkouts::open(config.checkouts(), config.mode, config.access)?;
         let link = Link::at(config.link.clone(), config.checkouts())?;
         let journal_path = config.root.join(JOURNAL);
-        let journal = JournalFile::open(&journal_path, link.shows())
-            .map_err(|error| SyncError::io("opening", &journal_path, error))?;
+        let journal =
+            JournalFile::open(&journal_path).map_err(|error| SyncError::io("opening", &journal_path, error))?;
         let journal = Arc::new(Mutex::new(journal));
         let metrics = Metrics::new(&context.metrics);
         config.remote.credentials.login = config.login.clone().map(|login| match login {

@@ -74,7 +74,7 @@ pub(crate) async fn serve(
 ) -> Result<Option<SocketAddr>, SyncError> {
     let Some(bind) = &args.http_bind else { return Ok(None) };
     // Go's ":8080" means every address.
-    let addr = if bind.starts_with(':') { format!("[::]:{}", &bind[1..]) } else { bind.clone() };
+    let addr = bind.strip_prefix(':').map_or_else(|| bind.clone(), |port| format!("[::]:{port}"));
     if addr.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).is_none() {
         return Err(ConfigError::new("--http-bind", bind, "an address and a port, such as :8080").into());
     }

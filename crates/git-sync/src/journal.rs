@@ -142,12 +142,12 @@ pub struct JournalFile {
 }
 
 impl JournalFile {
-    /// Reads it, or starts a new lineage when there is none. `head` is what the link shows, so that a lost file costs one announcement: the
-    /// commit that is published now is not announced as new, but the range of the next step starts from it.
+    /// Reads it, or starts a new lineage when there is none. Then what is published now is announced once more, as a first step: whether it
+    /// ever was is not known.
     ///
     /// # Errors
     /// It cannot be read or written. One that is not ours is set aside.
-    pub fn open(path: &Path, head: Option<Oid>) -> std::io::Result<Self> {
+    pub fn open(path: &Path) -> std::io::Result<Self> {
         let read = match std::fs::read(path) {
             Ok(bytes) => Some(serde_json::from_slice::<Journal>(&bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -164,7 +164,8 @@ impl JournalFile {
             None => Journal::new(ulid::Ulid::new().to_string()),
         };
         let mut file = Self { path: path.to_owned(), journal };
-        file.change(|journal| journal.head = head)?;
+        // So that the lineage is on disk before its first number is used.
+        file.change(|_| ())?;
         Ok(file)
     }
 
@@ -274,14 +275,14 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("baft-journal-{}", ulid::Ulid::new()));
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("published.json");
-        let mut file = JournalFile::open(&path, None).unwrap();
+        let mut file = JournalFile::open(&path).unwrap();
         file.change(|journal| published(journal, 1)).unwrap();
         let before = file.get().clone();
-        assert_eq!(JournalFile::open(&path, None).unwrap().get(), &before);
+        assert_eq!(JournalFile::open(&path).unwrap().get(), &before);
         std::fs::write(&path, "{").unwrap();
-        let file = JournalFile::open(&path, Some(oid(1))).unwrap();
+        let file = JournalFile::open(&path).unwrap();
         assert_ne!(file.get().lineage, before.lineage);
-        assert_eq!(file.get().head, Some(oid(1)));
+        assert_eq!(file.get().head, None);
         assert!(folder.join("published.unreadable").exists());
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -71,7 +71,7 @@ impl Ledger for SyncedLedger {
 
     fn acknowledged(&mut self, id: &str) -> Result<(), LedgerError> {
         let mut file = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        if !file.get().unannounced.front().is_some_and(|step| file.get().event_id(step) == id) {
+        if file.get().unannounced.front().is_none_or(|step| file.get().event_id(step) != id) {
             return Ok(());
         }
         file.change(|journal| journal.acknowledged(id)).map_err(LedgerError::new)?;

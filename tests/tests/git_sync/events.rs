@@ -208,3 +208,22 @@ async fn a_broker_that_comes_late_goes_and_comes_back_hears_of_everything() {
         (place.metric("baft_git_sync_events_unannounced") == 0.0).then_some(())
     });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_journal_announces_what_is_published_once_more() {
+    let nats = NatsServer::start();
+    let _bus = client(&nats).await;
+    let (remote, first) = GitRemote::with_files(&[("a", "1")]);
+    let place = Place::new();
+    let url = nats.url();
+    let mut process = place.start_with(&remote.url(), &[], &[("NATS_URL", &url)]);
+    wait_for_event(&nats, &first).await;
+    process.kill();
+    std::fs::remove_file(place.root().join("published.json")).unwrap();
+    let _process = place.start_with(&remote.url(), &[], &[("NATS_URL", &url)]);
+    let second = remote.commit(&[("a", "2")]);
+    let events = wait_for_event(&nats, &second).await;
+    let again = events.iter().skip(1).map(|(_, event)| event.clone()).collect::<Vec<_>>();
+    assert_eq!(again[0]["old"], Value::Null);
+    assert_eq!(again.last().unwrap()["new"], second);
+}

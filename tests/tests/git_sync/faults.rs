@@ -1,6 +1,7 @@
 //! What breaks, and what readers notice of it: nothing.
 
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -156,7 +157,8 @@ fn a_damaged_mirror_is_set_aside_and_cloned_again_while_readers_keep_theirs() {
     let blob = before["d/b"].1.clone();
     damage(&mirror.join("objects").join(&blob[..2]).join(&blob[2..]));
     let file = held.join("d/b");
-    std::fs::remove_file(&file).unwrap();
+    // In place, so that whatever shares the file sees it, too.
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     std::fs::write(&file, "changed").unwrap();
 
     let second = remote.commit(&[("a", "2"), ("d/e", "new")]);

@@ -56,8 +56,12 @@ fn with_one_time_the_hooks_run_once_and_their_failure_is_the_exit_code() {
     let bad = script(&place, "bad", &format!("echo x >> {}; exit 1", log.display()));
     let (code, _) = place.once(&remote.url(), &[&format!("--exechook-command={good}")]);
     assert_eq!((code, lines(&log).len()), (0, 1));
+    let second = remote.commit(&[("a", "2")]);
+    let hears = script(&place, "hears", &format!("echo $GITSYNC_HASH >> {}", log.display()));
+    let (code, _) = place.once(&remote.url(), &[&format!("--exechook-command={hears}")]);
+    assert_eq!((code, lines(&log)), (0, vec!["x".to_owned(), second]), "only what the sync came to");
     let (code, text) = place.once(&remote.url(), &[&format!("--exechook-command={bad}")]);
-    assert_eq!((code, lines(&log).len()), (1, 2), "{text}");
+    assert_eq!((code, lines(&log).len()), (1, 3), "{text}");
     let (code, _) = place.once(&remote.url(), &["--exechook-command=/no/such/program"]);
     assert_eq!(code, 1);
 }

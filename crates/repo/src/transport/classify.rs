@@ -19,7 +19,9 @@ pub(super) fn classify(error: &Error, doing: &str, remote: &str) -> TransportErr
 fn class(code: ErrorCode, class: ErrorClass, text: &str) -> (Class, Option<&'static str>) {
     let lower = text.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if says(&["no space left", "disk quota"]) {
+    // A loose object that cannot be written loses its reason in libgit2: only "Write error" is left.
+    let unwritten = lower == "write error" || says(&["failed to write out file", "error writing"]);
+    if unwritten || says(&["no space left", "disk quota"]) {
         return (Class::Disk, Some("free some room on the volume"));
     }
     if code == ErrorCode::Timeout || says(&["timed out", "timeout"]) {

@@ -8,6 +8,9 @@ use baft_git_sync::Status as SyncStatus;
 use super::server;
 use crate::output::{Style, bytes, count, elapsed, one_line, short_commit, shorten};
 
+/// A remote that was not looked at for this long is worth a word.
+const LONG: Duration = Duration::from_secs(15);
+
 /// What is known right now.
 #[derive(Debug, Clone, Default)]
 pub struct Board {
@@ -161,9 +164,10 @@ fn sync_line(part: &Part<SyncStatus>, now: SystemTime) -> (Light, String) {
         (Some(failure), Some(head)) => (Light::Bad, format!("{head}, then: {}", one_line(&failure.message))),
         (Some(failure), None) => (Light::Bad, one_line(&failure.message)),
         (None, Some(head)) => {
-            let seen = status.last_success_at.as_deref().and_then(|time| age(time, now));
+            // It looks all the time; worth a word only when it has not for a while.
+            let seen = status.last_success_at.as_deref().and_then(|time| age(time, now)).filter(|age| *age >= LONG);
             let seen = seen.map(|age| format!(", looked {} ago", elapsed(age))).unwrap_or_default();
-            (Light::Good, format!("{head} of {}{seen}", status.reference))
+            (Light::Good, format!("{head} ({}){seen}", status.reference))
         }
         (None, None) => (Light::Busy, "fetching for the first time".to_owned()),
     }
@@ -183,7 +187,7 @@ fn import_line(part: &Part<ImportStatus>, now: SystemTime) -> (Light, String) {
     match published {
         Some(published) => {
             let seen = status.import.published_at.as_deref().and_then(|time| age(time, now));
-            let seen = seen.map(|age| format!(", {} ago", elapsed(age))).unwrap_or_default();
+            let seen = seen.map(|age| format!(", {}", ago(age))).unwrap_or_default();
             let light = if status.import.quarantined.is_empty() { Light::Good } else { Light::Busy };
             (light, format!("{published}{seen}"))
         }
@@ -206,6 +210,15 @@ fn down(name: &str, now: Option<&String>, before: Option<&String>) -> Option<Str
         (Some(reason), None) => Some(format!("{name}: ended and is started again: {}", one_line(reason))),
         (None, Some(_)) => Some(format!("{name}: runs again")),
         _ => None,
+    }
+}
+
+/// In whole seconds, so that it changes as the seconds do.
+fn ago(age: Duration) -> String {
+    match age.as_secs() {
+        0 => "just now".to_owned(),
+        seconds @ 1..10 => format!("{seconds} s ago"),
+        _ => format!("{} ago", elapsed(age)),
     }
 }
 
@@ -264,8 +277,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "  git    ● a9993e364706 of main, looked 3.0 s ago",
-                "  import ● generation 12 of a9993e364706, 199 rows, 3.0 MiB, 2.5 s ago",
+                "  git    ● a9993e364706 (main)",
+                "  import ● generation 12 of a9993e364706, 199 rows, 3.0 MiB, 2 s ago",
                 "           variables 103 · gaps 82 · traps 14",
                 "  nats   ● 127.0.0.1:15000",
             ]

@@ -31,6 +31,7 @@ pub struct Metrics {
     pub files_linked: Counter,
     pub files_altered: Counter,
     pub mirrors_rebuilt: Counter,
+    pub mirrors_compacted: Counter,
     pub checkouts: IntGauge,
     pub unannounced: IntGauge,
 }
@@ -122,6 +123,7 @@ impl Metrics {
                 "checkout_files_altered_total",
                 "Files of checkouts that somebody had changed; they were written afresh in the next one",
             ),
+            mirrors_compacted: r.counter("mirror_compacted_total", "How many times the mirror's packs were made one"),
             mirrors_rebuilt: r.counter("mirror_rebuilt_total", "How many times a damaged mirror was set aside and cloned again"),
             checkouts: r.int_gauge("checkouts", "Checkouts on disk"),
             unannounced: r.int_gauge("events_unannounced", "Published steps that the broker has not acknowledged yet"),

@@ -27,6 +27,13 @@ impl Goal {
     }
 }
 
+/// More packs than this are made one.
+const MOST_PACKS: usize = 50;
+/// Longest time this may take.
+const PACKING: std::time::Duration = std::time::Duration::from_secs(1800);
+/// And so are more loose objects than this.
+const MOST_LOOSE: usize = 6700;
+
 /// The bare repository and where it lies.
 #[derive(Debug)]
 pub(crate) struct Mirror {
@@ -106,18 +113,65 @@ impl Mirror {
         let check = repo.list(commit, None);
         drop(repo);
         check.map_err(|error| Failure { damage: Damage::None, ..Failure::from(error) })?;
-        if self.path.exists() {
-            let aside = self.sibling(&format!("damaged-{}", baft_kit::time::unix_seconds()));
-            self.forget_set_aside()?;
-            std::fs::rename(&self.path, &aside)?;
+        let aside = self.sibling(&format!("damaged-{}", baft_kit::time::unix_seconds()));
+        self.forget_set_aside()?;
+        if self.replace(&fresh, &aside)? {
             tracing::warn!(aside = %aside.display(), "the damaged mirror was set aside; remove it when nobody wants to look at it");
-        }
-        std::fs::rename(&fresh, &self.path)?;
-        if let Some(root) = self.path.parent() {
-            baft_kit::durable::sync_dir(root)?;
         }
         let repo = Repo::open(&self.path)?;
         Ok((repo, commit, report))
+    }
+
+    /// Whether there are so many packs or loose objects that looking for an object has become slow: every fetch brings some, and nothing else
+    /// ever takes them away.
+    pub(crate) fn is_scattered(&self) -> bool {
+        let count = |folder: &str, suffix: &str| {
+            let entries = std::fs::read_dir(self.path.join("objects").join(folder));
+            entries.map_or(0, |entries| {
+                entries
+                    .flatten()
+                    .filter(|entry| entry.file_name().as_encoded_bytes().ends_with(suffix.as_bytes()))
+                    .count()
+            })
+        };
+        // As git does: one folder of 256 stands for all.
+        count("pack", ".pack") > MOST_PACKS || count("17", "") > MOST_LOOSE / 256
+    }
+
+    /// Makes a mirror with one pack out of this one, without the network, and puts it in place. Readers that have the old one open keep it
+    /// until [`Mirror::forget_old`].
+    pub(crate) fn compact(&self, transport: &dyn Transport) -> Result<(), Failure> {
+        let fresh = self.sibling("new");
+        remove(&fresh)?;
+        self.forget_old()?;
+        let repo = Repo::create_bare(&fresh)?;
+        let url = self.path.display().to_string();
+        let from = Remote { url, deadline: Some(PACKING), ..Remote::default() };
+        transport.fetch(&repo, &from, &["+refs/*:refs/*".to_owned()])?;
+        drop(repo);
+        self.replace(&fresh, &self.sibling("old"))?;
+        Ok(())
+    }
+
+    /// Removes what [`Mirror::compact`] replaced.
+    pub(crate) fn forget_old(&self) -> std::io::Result<()> {
+        remove(&self.sibling("old"))
+    }
+
+    /// Puts `fresh` in place, in one step where the file system can, and what was in place aside; says whether there was something.
+    fn replace(&self, fresh: &Path, aside: &Path) -> std::io::Result<bool> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let existed = self.path.exists();
+        if !existed {
+            std::fs::rename(fresh, &self.path)?;
+        } else if renameat_with(CWD, fresh, CWD, &self.path, RenameFlags::EXCHANGE).is_ok() {
+            std::fs::rename(fresh, aside)?;
+        } else {
+            std::fs::rename(&self.path, aside)?;
+            std::fs::rename(fresh, &self.path)?;
+        }
+        self.path.parent().map_or(Ok(()), baft_kit::durable::sync_dir)?;
+        Ok(existed)
     }
 
     /// Only the last damaged mirror is kept: they are caches.

@@ -256,3 +256,25 @@ fn every_kind_of_entry_arrives() {
     assert_eq!(place.once(&remote.url(), &[]).0, 0);
     place.expect(&remote, &commit);
 }
+
+#[test]
+fn a_mirror_of_many_small_packs_is_packed_anew_and_goes_on() {
+    let (remote, first) = GitRemote::with_files(&[("a", "0")]);
+    let http = remote.serve_http(); // over HTTP every fetch is a pack
+    let place = Place::new();
+    let _process = place.start(&http.url(), &["--period=20ms"]);
+    place.expect(&remote, &first);
+    let mut last = first;
+    for n in 1..=54 {
+        last = remote.commit(&[("a", &n.to_string())]);
+        place.wait_for(&last);
+    }
+    wait_until("the packing", SOON, || (place.metric("baft_git_sync_mirror_compacted_total") >= 1.0).then_some(()));
+    let mirror = place.root().join("mirror.git");
+    let packs = std::fs::read_dir(mirror.join("objects/pack")).unwrap();
+    assert!(packs.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "pack")).count() < 20);
+    baft_tests::git::git(&mirror, &["fsck", "--strict"]);
+    assert_eq!(baft_tests::git::git(&mirror, &["rev-list", "--count", &last]), "55", "with the whole history");
+    let next = remote.commit(&[("b", "1")]);
+    place.expect(&remote, &next);
+}

@@ -43,6 +43,8 @@ pub(crate) const IDLE: u8 = 0;
 pub(crate) const NETWORK: u8 = 1;
 pub(crate) const LOCAL: u8 = 2;
 
+/// How long a mirror that was replaced by a compact one stays for whoever has it open.
+const LAST_READERS: Duration = Duration::from_secs(600);
 /// Longest sleep without a sign of life.
 const STIR: Duration = Duration::from_secs(5);
 /// How long local work (a first checkout of a large repository on a slow disk) may take before it counts as stuck.
@@ -74,6 +76,8 @@ pub(crate) struct State {
     transfers_damaged: u32,
     succeeded: bool,
     upkeep_due: bool,
+    /// Since when the mirror that was replaced by a compact one waits for its last readers.
+    old_mirror: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -139,7 +143,11 @@ impl Worker {
     /// Brings journal and link together after whatever ended the last run. Readers see nothing but a link that becomes right.
     fn settle(&mut self) -> Result<(), SyncError> {
         let journal_error = |error| SyncError::io("writing", self.config.root.join(crate::config::JOURNAL), error);
-        Mirror::at(self.config.mirror()).sweep();
+        let mirror = Mirror::at(self.config.mirror());
+        mirror.sweep();
+        if let Err(error) = mirror.forget_old() {
+            tracing::warn!(%error, "the old mirror could not be removed");
+        }
         let shown = self.link.shows();
         let mut file = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         match file.get().compare(shown) {
@@ -199,6 +207,9 @@ impl Worker {
             Ok(Outcome::Unchanged) => self.metrics.check_seconds.observe(seconds),
             Ok(Outcome::Published) => self.metrics.publish_seconds.observe(seconds),
             Err(_) => {}
+        }
+        if self.place.load(Ordering::SeqCst) == LOCAL {
+            baft_repo::release_memory();
         }
         result
     }
@@ -372,8 +383,34 @@ impl Worker {
             // The next publication tries again.
             Err(error) => tracing::warn!(%error, "old checkouts could not be removed"),
         }
+        if !self.state.upkeep_due {
+            self.tend_mirror();
+        }
         if let Ok(existing) = self.checkouts.existing() {
             self.metrics.checkouts.set(i64::try_from(existing.len()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Keeps the mirror quick to read. Unlike the rest of the upkeep this cannot be interrupted, but it is rare.
+    fn tend_mirror(&mut self) {
+        let mirror = Mirror::at(self.config.mirror());
+        if self.state.old_mirror.is_some_and(|since| since.elapsed() > LAST_READERS) {
+            self.state.old_mirror = None;
+            if let Err(error) = mirror.forget_old() {
+                tracing::warn!(%error, "the old mirror could not be removed");
+            }
+        }
+        if !mirror.is_scattered() || self.state.old_mirror.is_some() {
+            return;
+        }
+        let began = Instant::now();
+        self.state.old_mirror = Some(began);
+        match mirror.compact(self.transport.as_ref()) {
+            Ok(()) => {
+                self.metrics.mirrors_compacted.inc();
+                tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "the mirror was packed anew");
+            }
+            Err(error) => tracing::warn!(%error, "the mirror could not be packed anew"),
         }
     }
 

@@ -50,7 +50,7 @@ fn a_remote_that_fails_in_any_way_is_waited_for_while_readers_keep_what_they_hav
     .enumerate()
     {
         let next = remote.commit(&[("a", &format!("{n}"))]);
-        http.fault(fault.clone());
+        http.fault(fault);
         wait_for_failure(&place, class);
         assert_ne!(place.shown(), Some(next.clone()), "{fault:?}");
         http.fault(Fault::None);
@@ -68,7 +68,7 @@ fn a_fetch_that_stalls_or_breaks_off_publishes_nothing_and_is_tried_again() {
         let place = Place::new();
         let _process = place.start(&http.url(), &["--sync-timeout=1s"]);
         place.expect(&remote, &first);
-        http.fault(fault.clone());
+        http.fault(fault);
         let noise: String =
             (0..20_000).map(|n: u32| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8 % 26)).collect();
         let second = remote.commit(&[("a", &noise), ("b", "2")]);
@@ -145,8 +145,8 @@ fn a_damaged_mirror_is_set_aside_and_cloned_again_while_readers_keep_theirs() {
     let mirror = place.root().join("mirror.git");
 
     // The blob of d/b is damaged, and somebody changed the file, so that the next checkout needs the blob.
-    let pack = std::fs::read_dir(mirror.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
-    let pack = pack.filter(|path| path.extension().is_some_and(|extension| extension == "pack")).next().unwrap();
+    let mut pack = std::fs::read_dir(mirror.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+    let pack = pack.find(|path| path.extension().is_some_and(|extension| extension == "pack")).unwrap();
     let loose = format!(
         "mv {0}/objects/pack/* /{1}/ && git unpack-objects -q < /{1}/{2}",
         mirror.display(),

@@ -91,11 +91,7 @@ mod tests {
     fn warned(scalar: &str) -> Option<String> {
         let text = format!("key: {scalar}\n");
         let document = parse(text.as_bytes(), &Limits::default()).unwrap();
-        document
-            .notes()
-            .iter()
-            .find(|note| note.code == "ambiguous-scalar")
-            .map(|note| note.message.clone())
+        document.notes().iter().find(|note| note.code == "ambiguous-scalar").map(|note| note.message.clone())
     }
 
     #[test]
@@ -123,8 +119,29 @@ mod tests {
     #[test]
     fn scalars_that_both_read_alike_are_left_alone() {
         for scalar in [
-            "true", "null", "~", "12", "-7", "0", "007", "0x1F", "1.5", ".5", "1.", "1.5e+3", ".inf",
-            "'no'", "\"0123\"", "text", "yesterday", "one", "y", "v1.0", "7-13%", "2.3.4", "-",
+            "true",
+            "null",
+            "~",
+            "12",
+            "-7",
+            "0",
+            "007",
+            "0x1F",
+            "1.5",
+            ".5",
+            "1.",
+            "1.5e+3",
+            ".inf",
+            "'no'",
+            "\"0123\"",
+            "text",
+            "yesterday",
+            "one",
+            "y",
+            "v1.0",
+            "7-13%",
+            "2.3.4",
+            "-",
             "99999999999999999999",
         ] {
             assert_eq!(warned(&format!("[{scalar}]").replace("[-]", "'-'")), None, "{scalar}");

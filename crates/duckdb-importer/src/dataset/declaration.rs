@@ -6,8 +6,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::toml_reader::{Item, Result, Source, Table};
 use super::{
-    Column, ColumnType, Dataset, Datasets, Format, IdSource, Kind, Mention, Mentions,
-    SectionFields, Sections,
+    Column, ColumnType, Dataset, Datasets, Format, IdSource, Kind, Mention, Mentions, SectionFields, Sections,
 };
 use crate::rows::DatasetId;
 
@@ -61,9 +60,9 @@ fn dataset(table: &mut Table<'_>, mentions: &mut Mentions) -> Result<Dataset> {
     table.name = format!("dataset \"{name}\"");
     if RESERVED.contains(&name.as_str()) || name.starts_with('_') {
         let reserved = RESERVED.join(", ");
-        return Err(table.error(format!(
-            "cannot have this name: {reserved} and names that start with '_' are the importer's"
-        )));
+        return Err(
+            table.error(format!("cannot have this name: {reserved} and names that start with '_' are the importer's"))
+        );
     }
     let Some(files) = table.take("files") else {
         return Err(table.error("needs files, for example files = [\"data/*.yaml\"]"));
@@ -71,10 +70,7 @@ fn dataset(table: &mut Table<'_>, mentions: &mut Mentions) -> Result<Dataset> {
     let globs = globs(files)?;
     let format = match table.take("format") {
         None => Format::Yaml,
-        Some(item) => choice(
-            item,
-            &[("yaml", Format::Yaml), ("json", Format::Json), ("markdown", Format::Markdown)],
-        )?,
+        Some(item) => choice(item, &[("yaml", Format::Yaml), ("json", Format::Json), ("markdown", Format::Markdown)])?,
     };
     let kind = kind(table, format)?;
     let type_name = match (table.text("type")?, table.take("entities").map(Item::boolean)) {
@@ -94,16 +90,8 @@ fn dataset(table: &mut Table<'_>, mentions: &mut Mentions) -> Result<Dataset> {
         Ok(table.texts(key)?.unwrap_or_else(default))
     };
     let titles = fields("title", &["title", "name", "description"])?;
-    let tags = fields("tags", &[
-        "title",
-        "name",
-        "tags",
-        "topics",
-        "entities_mentioned",
-        "cross_refs",
-        "faction",
-        "status",
-    ])?;
+    let tags =
+        fields("tags", &["title", "name", "tags", "topics", "entities_mentioned", "cross_refs", "faction", "status"])?;
     let statuses = fields("status", &["status"])?;
     let epistemic_tags = fields("epistemic-tag", &["epistemic_tag"])?;
     let confidences = fields("confidence", &["confidence"])?;
@@ -243,18 +231,21 @@ fn columns(table: Table<'_>) -> Result<Vec<Column>> {
 fn column_type(item: Item<'_>, fields: Option<Vec<String>>) -> Result<ColumnType> {
     let no_fields = item.error("has type \"records\", which needs fields = [\"a\", \"b\"]");
     let extra_fields = item.error("cannot have fields; only type \"records\" can");
-    let column_type = choice(item, &[
-        ("text", ColumnType::Text),
-        ("integer", ColumnType::Integer),
-        ("number", ColumnType::Number),
-        ("boolean", ColumnType::Boolean),
-        ("date", ColumnType::Date),
-        ("text[]", ColumnType::TextList),
-        ("json", ColumnType::Json),
-        ("records", ColumnType::Records(Vec::new())),
-        ("percent-low", ColumnType::PercentLow),
-        ("percent-high", ColumnType::PercentHigh),
-    ])?;
+    let column_type = choice(
+        item,
+        &[
+            ("text", ColumnType::Text),
+            ("integer", ColumnType::Integer),
+            ("number", ColumnType::Number),
+            ("boolean", ColumnType::Boolean),
+            ("date", ColumnType::Date),
+            ("text[]", ColumnType::TextList),
+            ("json", ColumnType::Json),
+            ("records", ColumnType::Records(Vec::new())),
+            ("percent-low", ColumnType::PercentLow),
+            ("percent-high", ColumnType::PercentHigh),
+        ],
+    )?;
     match (column_type, fields) {
         (ColumnType::Records(_), Some(fields)) if fields.iter().any(|f| !f.is_empty()) => {
             Ok(ColumnType::Records(fields))
@@ -312,11 +303,14 @@ fn globs(item: Item<'_>) -> Result<Vec<GlobMatcher>> {
 /// A digest of everything that decides a row, mention patterns of all datasets included.
 fn fingerprint(dataset: &Dataset) -> String {
     let globs: Vec<_> = dataset.globs.iter().map(|glob| glob.glob().glob()).collect();
-    let all = format!("{:?}", (
-        (&dataset.id, &dataset.type_name, &dataset.schema, &dataset.columns, dataset.format),
-        (&dataset.kind, &dataset.ids, &dataset.prefix, &dataset.titles, &dataset.tags),
-        (&dataset.statuses, &dataset.epistemic_tags, &dataset.confidences, &dataset.dates),
-        (&dataset.aliases, &dataset.sections, &dataset.mentions, globs),
-    ));
+    let all = format!(
+        "{:?}",
+        (
+            (&dataset.id, &dataset.type_name, &dataset.schema, &dataset.columns, dataset.format),
+            (&dataset.kind, &dataset.ids, &dataset.prefix, &dataset.titles, &dataset.tags),
+            (&dataset.statuses, &dataset.epistemic_tags, &dataset.confidences, &dataset.dates),
+            (&dataset.aliases, &dataset.sections, &dataset.mentions, globs),
+        )
+    );
     blake3::hash(all.as_bytes()).to_hex().to_string()
 }

@@ -36,14 +36,10 @@ impl Mention {
     /// # Errors
     /// What is wrong with the pattern or the template.
     pub fn new(pattern: &str, template: &str) -> Result<Self, String> {
-        let regex = RegexBuilder::new(pattern)
-            .unicode(false)
-            .size_limit(1 << 20)
-            .build()
-            .map_err(|error| {
-                let last = error.to_string().lines().last().unwrap_or_default().to_owned();
-                format!("pattern is no regular expression: {last}")
-            })?;
+        let regex = RegexBuilder::new(pattern).unicode(false).size_limit(1 << 20).build().map_err(|error| {
+            let last = error.to_string().lines().last().unwrap_or_default().to_owned();
+            format!("pattern is no regular expression: {last}")
+        })?;
         if regex.captures_len() != 2 {
             return Err("pattern needs exactly one (group) around the id or number".to_owned());
         }
@@ -131,9 +127,8 @@ fn numbers(text: &str, first: &str, at: Range<usize>) -> Vec<(String, usize)> {
     let mut end = at.end;
     loop {
         let rest = &text[end..];
-        let Some((separator, next)) = ["/", "+", "-", "\u{2013}", ", "]
-            .iter()
-            .find_map(|s| rest.strip_prefix(s).map(|next| (*s, next)))
+        let Some((separator, next)) =
+            ["/", "+", "-", "\u{2013}", ", "].iter().find_map(|s| rest.strip_prefix(s).map(|next| (*s, next)))
         else {
             return numbers;
         };

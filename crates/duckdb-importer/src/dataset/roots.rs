@@ -57,7 +57,12 @@ mod tests {
 
     #[test]
     fn no_root_lies_inside_another() {
-        assert!(contains("", "data") && contains("data", "data/briefs") && !contains("data", "database") && !contains("data", "data"));
+        assert!(
+            contains("", "data")
+                && contains("data", "data/briefs")
+                && !contains("data", "database")
+                && !contains("data", "data")
+        );
         let roots = Datasets::built_in().roots();
         assert!(roots.contains(&CONFIG_FILE.to_owned()), "{roots:?}");
     }

@@ -162,12 +162,7 @@ impl<'s> Table<'s> {
     /// Refuses keys nobody asked for.
     pub fn finish(self) -> Result<()> {
         let Some((key, _)) = self.entries.first() else { return Ok(()) };
-        let message = format!(
-            "unknown key \"{}\" in {}; allowed: {}",
-            key.get_ref(),
-            self.name,
-            self.asked.join(", ")
-        );
+        let message = format!("unknown key \"{}\" in {}; allowed: {}", key.get_ref(), self.name, self.asked.join(", "));
         Err(self.source.error(key.span().start, message))
     }
 

@@ -49,10 +49,8 @@ impl<'a> Scanner<'a> {
             if self.cursor.column != indent || self.cursor.peek() == 0 {
                 break;
             }
-            let folds = folded
-                && last_break == Some(Break::Line)
-                && flush
-                && !matches!(self.cursor.peek(), b' ' | b'\t');
+            let folds =
+                folded && last_break == Some(Break::Line) && flush && !matches!(self.cursor.peek(), b' ' | b'\t');
             if !folds {
                 text.push_str(last_break.map_or("", Break::as_str));
             } else if empty_lines.is_empty() {
@@ -111,10 +109,7 @@ impl<'a> Scanner<'a> {
             self.cursor.skip_to_break();
         }
         if !self.cursor.at_break_or_end() {
-            return Err(self.error(format!(
-                "only a comment may follow on this line, not {}; {hint}",
-                self.found()
-            )));
+            return Err(self.error(format!("only a comment may follow on this line, not {}; {hint}", self.found())));
         }
         self.cursor.take_break();
         Ok(())

@@ -151,10 +151,7 @@ impl<'a, 'l> Composer<'a, 'l> {
         if let Some(name) = anchor {
             let new = Anchor { node: None, line: start.line };
             if let Some(first) = self.anchors.insert(name, new) {
-                let message = format!(
-                    "the anchor '&{name}' is already set on line {}; rename one of them",
-                    first.line
-                );
+                let message = format!("the anchor '&{name}' is already set on line {}; rename one of them", first.line);
                 return Err(YamlError::at(start, ErrorKind::Syntax, message));
             }
         }
@@ -185,9 +182,9 @@ impl<'a, 'l> Composer<'a, 'l> {
         }
         let message = match self.anchors.get(name) {
             Some(Anchor { node: Some(id), .. }) => return Ok(*id),
-            Some(Anchor { line, .. }) => format!(
-                "'*{name}' refers to the value it is part of (line {line}), which would never end"
-            ),
+            Some(Anchor { line, .. }) => {
+                format!("'*{name}' refers to the value it is part of (line {line}), which would never end")
+            }
             None => format!("no anchor '&{name}' before this; if '*' is text, put it in quotes"),
         };
         Err(YamlError::at(start, ErrorKind::Syntax, message))
@@ -262,26 +259,14 @@ impl<'a, 'l> Composer<'a, 'l> {
             }
         };
         let plain = plain && tag.is_none();
-        let id = self.push(Node {
-            value,
-            start,
-            last_line,
-            plain,
-            weight: 1,
-            text_bytes,
-            height: 0,
-        })?;
+        let id = self.push(Node { value, start, last_line, plain, weight: 1, text_bytes, height: 0 })?;
         if let Some(merge) = key_only {
             self.key_only.insert(id, merge);
         }
         Ok(id)
     }
 
-    fn plain_scalar(
-        &mut self,
-        text: Cow<'a, str>,
-        start: Mark,
-    ) -> std::result::Result<Scalar<'a>, String> {
+    fn plain_scalar(&mut self, text: Cow<'a, str>, start: Mark) -> std::result::Result<Scalar<'a>, String> {
         // Text over several lines is text to everybody.
         let Cow::Borrowed(raw) = text else { return by_looks(text) };
         let typed = by_looks(text)?;
@@ -305,9 +290,7 @@ impl<'a, 'l> Composer<'a, 'l> {
     }
 
     pub(super) fn push(&mut self, node: Node<'a>) -> Result<Id> {
-        let over = if self.doc.nodes.len() >= self.limits.nodes
-            || node.weight as usize > self.limits.nodes
-        {
+        let over = if self.doc.nodes.len() >= self.limits.nodes || node.weight as usize > self.limits.nodes {
             format!("more than {} values", self.limits.nodes)
         } else if node.text_bytes as usize > self.limits.expanded_bytes {
             format!("more than {} bytes of text", self.limits.expanded_bytes)
@@ -323,12 +306,7 @@ impl<'a, 'l> Composer<'a, 'l> {
     }
 
     /// Adds a list or mapping whose parts are already there.
-    pub(super) fn push_collection(
-        &mut self,
-        value: Value<'a>,
-        start: Mark,
-        end_line: u32,
-    ) -> Result<Id> {
+    pub(super) fn push_collection(&mut self, value: Value<'a>, start: Mark, end_line: u32) -> Result<Id> {
         let (mut weight, mut text_bytes, mut height, mut last_line) = (1u32, 0u32, 0, end_line);
         let mut add = |id: Id| {
             let part = self.doc.node(id);
@@ -394,9 +372,7 @@ impl<'a, 'l> Composer<'a, 'l> {
         while *self.peek()? == Kind::BlockEntry {
             let entry = self.scanner.next()?;
             let item = match self.peek()? {
-                Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd => {
-                    self.empty(entry.start)?
-                }
+                Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd => self.empty(entry.start)?,
                 _ => self.node(Place::Block)?,
             };
             items.push(item);
@@ -507,11 +483,7 @@ impl<'a, 'l> Composer<'a, 'l> {
         }
         let at = self.scanner.next()?.start;
         let next = self.peek()?;
-        let value = if *next == Kind::FlowEntry || next == end {
-            self.empty(at)?
-        } else {
-            self.node(Place::Flow)?
-        };
+        let value = if *next == Kind::FlowEntry || next == end { self.empty(at)? } else { self.node(Place::Flow)? };
         Ok((key, value))
     }
 
@@ -522,20 +494,12 @@ impl<'a, 'l> Composer<'a, 'l> {
         ))
     }
 
-    fn list(
-        &mut self,
-        items: Vec<Id>,
-        start: Mark,
-        end_line: u32,
-        tag: Option<&str>,
-    ) -> Result<Id> {
+    fn list(&mut self, items: Vec<Id>, start: Mark, end_line: u32, tag: Option<&str>) -> Result<Id> {
         for &item in &items {
             self.check_value(item)?;
         }
         match tag.map(|tag| (tag, tag.strip_prefix(CORE))) {
-            None | Some(("!", _) | (_, Some("seq"))) => {
-                self.push_collection(Value::Seq(items), start, end_line)
-            }
+            None | Some(("!", _) | (_, Some("seq"))) => self.push_collection(Value::Seq(items), start, end_line),
             Some((_, Some("omap" | "pairs"))) => self.ordered_pairs(&items, start, end_line),
             Some((tag, _)) => Err(value_error(start, wrong_tag(tag, "a list"))),
         }

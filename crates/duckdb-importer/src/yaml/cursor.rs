@@ -14,29 +14,14 @@ pub(crate) struct Text<'a> {
 
 impl<'a> Text<'a> {
     /// No text.
-    pub(super) const EMPTY: Text<'static> =
-        Text { text: "", exotic_breaks: false, byte_order_mark: false };
-
-    /// A part of the text.
-    pub(crate) fn slice(self, range: std::ops::Range<usize>) -> Self {
-        Text { text: &self.text[range], ..self }
-    }
-
-    /// The whole text.
-    pub(crate) fn as_str(self) -> &'a str {
-        self.text
-    }
+    pub(super) const EMPTY: Text<'static> = Text { text: "", exotic_breaks: false, byte_order_mark: false };
 }
 
 /// Checks size, encoding and characters.
 pub(crate) fn check_text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Text<'a>, YamlError> {
     let start = Mark { line: 1, col: 1 };
     if bytes.len() > limits.bytes {
-        let message = format!(
-            "the file has {} bytes, more than the {} allowed; split it",
-            bytes.len(),
-            limits.bytes
-        );
+        let message = format!("the file has {} bytes, more than the {} allowed; split it", bytes.len(), limits.bytes);
         return Err(YamlError::at(start, ErrorKind::Limit, message));
     }
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
@@ -214,11 +199,6 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Goes forward over one character that is not a line break; at the end stays.
-    pub fn forward_char(&mut self) {
-        self.forward(self.peek_char().map_or(0, char::len_utf8));
-    }
-
     /// Goes forward over spaces and returns how many.
     #[inline]
     pub fn skip_spaces(&mut self) -> usize {
@@ -281,9 +261,7 @@ impl<'a> Cursor<'a> {
         let rest = &self.bytes[self.pos..];
         let mut len = 0;
         while let Some(&b) = rest.get(len) {
-            let stop = b == b'\n'
-                || b == b'\r'
-                || (self.text.exotic_breaks && b >= 0xC2 && self.break_len(len) > 0);
+            let stop = b == b'\n' || b == b'\r' || (self.text.exotic_breaks && b >= 0xC2 && self.break_len(len) > 0);
             if stop {
                 break;
             }

@@ -61,28 +61,17 @@ impl<'a> Scanner<'a> {
             self.quoted_words(quote, start, &mut pieces)?;
         }
         self.cursor.forward(1);
-        Ok(Token {
-            kind: Kind::Scalar { text: pieces.0, plain: false },
-            start,
-            last_line: self.cursor.line(),
-        })
+        Ok(Token { kind: Kind::Scalar { text: pieces.0, plain: false }, start, last_line: self.cursor.line() })
     }
 
     /// Everything up to a space, tab, line break, the closing quote or the end.
-    fn quoted_words(
-        &mut self,
-        quote: u8,
-        start: Mark,
-        pieces: &mut Pieces<'a>,
-    ) -> Result<(), YamlError> {
+    fn quoted_words(&mut self, quote: u8, start: Mark, pieces: &mut Pieces<'a>) -> Result<(), YamlError> {
         loop {
             let from = self.cursor.pos;
             let mut len = 0;
             loop {
                 let b = self.cursor.at(len);
-                if QUOTED_STOP[b as usize]
-                    && (b < 0x80 || self.cursor.break_len(len) > 0)
-                {
+                if QUOTED_STOP[b as usize] && (b < 0x80 || self.cursor.break_len(len) > 0) {
                     break;
                 }
                 len += 1;
@@ -143,11 +132,7 @@ impl<'a> Scanner<'a> {
         let mut code = 0u32;
         for i in 0..digits {
             let digit = (self.cursor.at(i) as char).to_digit(16).ok_or_else(|| {
-                YamlError::at(
-                    at,
-                    ErrorKind::Syntax,
-                    format!("this escape needs {digits} hexadecimal digits"),
-                )
+                YamlError::at(at, ErrorKind::Syntax, format!("this escape needs {digits} hexadecimal digits"))
             })?;
             code = (code << 4) | digit;
         }
@@ -173,11 +158,7 @@ impl<'a> Scanner<'a> {
         }
         self.cursor.forward(len);
         if self.cursor.peek() == 0 {
-            return Err(YamlError::at(
-                start,
-                ErrorKind::Syntax,
-                "this quote is never closed; add the closing quote",
-            ));
+            return Err(YamlError::at(start, ErrorKind::Syntax, "this quote is never closed; add the closing quote"));
         }
         let spaces = self.cursor.since(from);
         match self.cursor.take_break() {
@@ -198,10 +179,7 @@ impl<'a> Scanner<'a> {
                 return Err(YamlError::at(
                     start,
                     ErrorKind::Syntax,
-                    format!(
-                        "this quote is not closed before the document ends on line {}",
-                        self.cursor.line()
-                    ),
+                    format!("this quote is not closed before the document ends on line {}", self.cursor.line()),
                 ));
             }
             while matches!(self.cursor.peek(), b' ' | b'\t') {
@@ -266,11 +244,7 @@ impl<'a> Scanner<'a> {
                 let ends = match b {
                     b':' => {
                         self.cursor.blank_at(len + 1)
-                            || (in_flow
-                                && matches!(
-                                    self.cursor.at(len + 1),
-                                    b',' | b'[' | b']' | b'{' | b'}'
-                                ))
+                            || (in_flow && matches!(self.cursor.at(len + 1), b',' | b'[' | b']' | b'{' | b'}'))
                     }
                     0xC2 | 0xE2 => self.cursor.break_len(len) > 0,
                     _ => true,

@@ -20,11 +20,7 @@ type Result<T> = std::result::Result<T, YamlError>;
 pub fn parse_json<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Document<'a>> {
     let start = Mark { line: 1, col: 1 };
     if bytes.len() > limits.bytes {
-        let message = format!(
-            "the file has {} bytes, more than the {} allowed; split it",
-            bytes.len(),
-            limits.bytes
-        );
+        let message = format!("the file has {} bytes, more than the {} allowed; split it", bytes.len(), limits.bytes);
         return Err(YamlError::at(start, ErrorKind::Limit, message));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -102,8 +98,7 @@ impl<'a> Reader<'a, '_> {
                 self.scalar(value, start)
             }
             _ => {
-                for (word, value) in
-                    [("true", Value::Bool(true)), ("false", Value::Bool(false)), ("null", Value::Null)]
+                for (word, value) in [("true", Value::Bool(true)), ("false", Value::Bool(false)), ("null", Value::Null)]
                 {
                     if self.text[self.pos..].starts_with(word) {
                         self.pos += word.len();
@@ -181,19 +176,13 @@ impl<'a> Reader<'a, '_> {
 
     fn number(&mut self) -> Result<Value<'a>> {
         let rest = &self.text[self.pos..];
-        for (word, value) in [
-            ("NaN", f64::NAN),
-            ("Infinity", f64::INFINITY),
-            ("-Infinity", f64::NEG_INFINITY),
-        ] {
+        for (word, value) in [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)] {
             if rest.starts_with(word) {
                 self.pos += word.len();
                 return Ok(Value::Float(value));
             }
         }
-        let digits = |from: usize| {
-            rest.as_bytes().iter().skip(from).take_while(|b| b.is_ascii_digit()).count()
-        };
+        let digits = |from: usize| rest.as_bytes().iter().skip(from).take_while(|b| b.is_ascii_digit()).count();
         let sign = usize::from(rest.starts_with('-'));
         let whole = digits(sign);
         let bad = || self.error("this is not a JSON number");
@@ -223,9 +212,7 @@ impl<'a> Reader<'a, '_> {
         let value = if is_float {
             Value::Float(text.parse().map_err(|_| bad())?)
         } else {
-            number::int(text).map_err(|message| {
-                YamlError::at(self.mark(), ErrorKind::Value, message)
-            })?
+            number::int(text).map_err(|message| YamlError::at(self.mark(), ErrorKind::Value, message))?
         };
         self.pos += end;
         Ok(value)
@@ -276,9 +263,7 @@ impl<'a> Reader<'a, '_> {
             b'u' => {
                 let high = self.hex(self.pos + 2)?;
                 self.pos += 6;
-                let code = if (0xD800..0xDC00).contains(&high)
-                    && self.text[self.pos..].starts_with("\\u")
-                {
+                let code = if (0xD800..0xDC00).contains(&high) && self.text[self.pos..].starts_with("\\u") {
                     let low = self.hex(self.pos + 2)?;
                     if !(0xDC00..0xE000).contains(&low) {
                         return Err(self.half_pair());

@@ -32,9 +32,7 @@ impl<'n> KeyIdentity<'n> {
             Value::BigInt(digits) => KeyIdentity::BigNumber(digits),
             Value::Float(f) if f.is_nan() => KeyIdentity::Unique(id),
             // An integral float below 2^63 is exact as an integer.
-            Value::Float(f) if f.fract() == 0.0 && f.abs() < i64::MAX as f64 => {
-                KeyIdentity::Number(*f as i64)
-            }
+            Value::Float(f) if f.fract() == 0.0 && f.abs() < i64::MAX as f64 => KeyIdentity::Number(*f as i64),
             Value::Float(f) => KeyIdentity::Float(f.to_bits()),
             Value::Str(text) => KeyIdentity::Text(text),
             Value::Date(text) | Value::DateTime(text) => KeyIdentity::Date(text),
@@ -69,11 +67,7 @@ impl<'a> Composer<'a, '_> {
 
     /// Pairs that `<<` brings in, and the mapping's own.
     #[allow(clippy::type_complexity)]
-    fn split_merges(
-        &self,
-        pairs: Vec<(Id, Id)>,
-        start: Mark,
-    ) -> Result<(Vec<(Id, Id)>, Vec<(Id, Id)>)> {
+    fn split_merges(&self, pairs: Vec<(Id, Id)>, start: Mark) -> Result<(Vec<(Id, Id)>, Vec<(Id, Id)>)> {
         if self.key_only.is_empty() {
             return Ok((Vec::new(), pairs));
         }
@@ -164,8 +158,5 @@ impl<'a> Composer<'a, '_> {
 }
 
 fn not_mergeable(start: Mark) -> YamlError {
-    value_error(
-        start,
-        "'<<' takes a mapping or a list of mappings; put it in quotes if it is text".to_owned(),
-    )
+    value_error(start, "'<<' takes a mapping or a list of mappings; put it in quotes if it is text".to_owned())
 }

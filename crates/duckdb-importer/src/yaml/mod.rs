@@ -14,9 +14,9 @@ mod block_scalar;
 mod compose;
 mod cursor;
 mod document;
-mod mapping;
 mod flow_scalar;
 mod json_reader;
+mod mapping;
 mod number;
 mod resolve;
 mod scan;
@@ -24,8 +24,8 @@ mod tag;
 mod time;
 mod token;
 
-pub use json_reader::parse_json;
 pub use document::{Document, Id, Mark, Node, Note, Value};
+pub use json_reader::parse_json;
 
 /// What a file may cost before it is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +44,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            bytes: 8 << 20,
-            depth: 64,
-            nodes: 250_000,
-            aliases: 1_000,
-            expanded_bytes: 32 << 20,
-        }
+        Limits { bytes: 8 << 20, depth: 64, nodes: 250_000, aliases: 1_000, expanded_bytes: 32 << 20 }
     }
 }
 
@@ -119,5 +113,5 @@ pub(crate) fn parse_at<'a>(
     compose::Composer::new(scan::Scanner::new(text, first_line, limits.depth), limits).document()
 }
 
-pub(crate) use cursor::{Text, check_text};
+pub(crate) use cursor::check_text;
 pub(crate) use time::is_calendar_date;

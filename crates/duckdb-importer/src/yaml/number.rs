@@ -37,9 +37,8 @@ pub(super) fn looks_like_float(text: &str) -> bool {
         Some(at) => (&tail[..at], Some(&tail[at + 1..])),
         None => (tail, None),
     };
-    let exponent_ok = exponent.is_none_or(|e| {
-        e.strip_prefix(['+', '-']).is_some_and(|digits| all(digits, |c| c.is_ascii_digit()))
-    });
+    let exponent_ok =
+        exponent.is_none_or(|e| e.strip_prefix(['+', '-']).is_some_and(|digits| all(digits, |c| c.is_ascii_digit())));
     if !exponent_ok || !fraction.bytes().all(is_digit) {
         return false;
     }
@@ -150,19 +149,22 @@ pub(super) fn float(text: &str) -> Result<f64, String> {
         _ => (1.0, number.as_str()),
     };
     let parse = |part: &str| {
-        part.trim()
-            .parse::<f64>()
-            .map_err(|_| format!("'{}' is not a number; put it in quotes", shorten(text)))
+        part.trim().parse::<f64>().map_err(|_| format!("'{}' is not a number; put it in quotes", shorten(text)))
     };
     match number {
         ".inf" => Ok(sign * f64::INFINITY),
         ".nan" => Ok(f64::NAN),
         _ if number.contains(':') => {
             let mut value = 0.0;
-            let mut base = 1.0;
+            // Python multiplies by an exact integer, which rounds once and not at every step.
+            let mut base = BigUint::from(1u32);
             for part in number.rsplit(':') {
-                value += parse(part)? * base;
-                base *= 60.0;
+                let factor: f64 = base.to_string().parse().unwrap_or(f64::INFINITY);
+                if factor.is_infinite() {
+                    return Err(format!("'{}' is too large; put it in quotes", shorten(text)));
+                }
+                value += parse(part)? * factor;
+                base *= 60u32;
             }
             Ok(sign * value)
         }

@@ -43,14 +43,12 @@ pub(super) fn by_looks(text: Cow<'_, str>) -> Result<Scalar<'_>, String> {
                 Value::Str(text)
             }
         }
-        Some(b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O') => {
-            match plain_bool(bare) {
-                Some(_) if bare.len() < text.len() => return Err(not_a("boolean", &text)),
-                Some(value) => Value::Bool(value),
-                None if matches!(bare, "null" | "Null" | "NULL") => Value::Null,
-                None => Value::Str(text),
-            }
-        }
+        Some(b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O') => match plain_bool(bare) {
+            Some(_) if bare.len() < text.len() => return Err(not_a("boolean", &text)),
+            Some(value) => Value::Bool(value),
+            None if matches!(bare, "null" | "Null" | "NULL") => Value::Null,
+            None => Value::Str(text),
+        },
         Some(b'~') if bare == "~" => Value::Null,
         Some(b'<') if bare == "<<" => return Ok(Scalar::Merge),
         Some(b'=') if bare == "=" => return Ok(Scalar::Default(text)),
@@ -84,9 +82,7 @@ pub(super) fn by_tag<'a>(tag: &str, text: Cow<'a, str>) -> Result<Scalar<'a>, St
             Err(TimeError::Range) => return Ok(Scalar::BadDate(text)),
             Err(TimeError::Form) => return Err(not_a("date", &text)),
         },
-        Some("binary") => Value::Bytes(
-            decode_base64(&text).ok_or_else(|| not_a("base64 text", &text))?.into(),
-        ),
+        Some("binary") => Value::Bytes(decode_base64(&text).ok_or_else(|| not_a("base64 text", &text))?.into()),
         Some("merge") => return Ok(Scalar::Merge),
         Some("value") => return Ok(Scalar::Default(text)),
         _ => return Err(wrong_tag(tag, "a single value")),
@@ -96,10 +92,7 @@ pub(super) fn by_tag<'a>(tag: &str, text: Cow<'a, str>) -> Result<Scalar<'a>, St
 
 pub(super) fn wrong_tag(tag: &str, found: &str) -> String {
     let name = tag.strip_prefix(CORE).map_or_else(|| tag.to_owned(), |name| format!("!!{name}"));
-    format!(
-        "the tag '{}' does not fit {found}; remove it, or quote the text if the '!' belongs to it",
-        shorten(&name)
-    )
+    format!("the tag '{}' does not fit {found}; remove it, or quote the text if the '!' belongs to it", shorten(&name))
 }
 
 fn not_a(what: &str, text: &str) -> String {

@@ -156,17 +156,11 @@ impl<'a> Scanner<'a> {
                 self.tokens.push_back(token);
                 Ok(())
             }
-            b'\t' => Err(self.error(
-                "a tab cannot stand here; indent and separate with spaces",
-            )),
-            b'%' | b'@' | b'`' | b'|' | b'>' => Err(self.error(format!(
-                "a value cannot start with '{}'; put it in quotes",
-                self.cursor.peek() as char
-            ))),
-            _ => Err(self.error(format!(
-                "{} cannot stand here; put the value in quotes",
-                self.found()
-            ))),
+            b'\t' => Err(self.error("a tab cannot stand here; indent and separate with spaces")),
+            b'%' | b'@' | b'`' | b'|' | b'>' => {
+                Err(self.error(format!("a value cannot start with '{}'; put it in quotes", self.cursor.peek() as char)))
+            }
+            _ => Err(self.error(format!("{} cannot stand here; put the value in quotes", self.found()))),
         }
     }
 
@@ -191,8 +185,8 @@ impl<'a> Scanner<'a> {
         match self.cursor.peek() {
             b'-' => !self.cursor.blank_at(1),
             b'?' | b':' => self.flow_level == 0 && !self.cursor.blank_at(1),
-            b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>' | b'\''
-            | b'"' | b'%' | b'@' | b'`' => false,
+            b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>' | b'\'' | b'"' | b'%' | b'@'
+            | b'`' => false,
             _ => !self.cursor.blank_at(0),
         }
     }
@@ -320,10 +314,7 @@ impl<'a> Scanner<'a> {
     fn fetch_flow_end(&mut self, kind: Kind<'a>) -> Result<(), YamlError> {
         self.forget_key()?;
         let Some(level) = self.flow_level.checked_sub(1) else {
-            return Err(self.error(format!(
-                "{} closes nothing; remove it or put the value in quotes",
-                kind.describe()
-            )));
+            return Err(self.error(format!("{} closes nothing; remove it or put the value in quotes", kind.describe())));
         };
         self.flow_level = level;
         self.allow_simple_key = false;
@@ -334,9 +325,7 @@ impl<'a> Scanner<'a> {
     fn fetch_block_entry(&mut self) -> Result<(), YamlError> {
         if self.flow_level == 0 {
             if !self.allow_simple_key {
-                return Err(self.error(
-                    "a '- ' list cannot start here; put it on its own line",
-                ));
+                return Err(self.error("a '- ' list cannot start here; put it on its own line"));
             }
             if self.open_block(self.cursor.column)? {
                 self.push(Kind::BlockSequenceStart, self.cursor.mark());
@@ -401,10 +390,7 @@ impl<'a> Scanner<'a> {
         self.cursor.forward(1);
         let name = self.take_word();
         let ends = self.cursor.blank_at(0)
-            || matches!(
-                self.cursor.peek(),
-                b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`'
-            );
+            || matches!(self.cursor.peek(), b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`');
         if name.is_empty() || !ends {
             return Err(YamlError::at(
                 start,

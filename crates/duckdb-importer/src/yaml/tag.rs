@@ -32,16 +32,9 @@ impl<'a> Scanner<'a> {
             }
         };
         if !(self.cursor.peek() == b' ' || self.cursor.at_break_or_end()) {
-            return Err(tag_error(
-                start,
-                "a space must follow a tag; if this '!' is text, put it in quotes",
-            ));
+            return Err(tag_error(start, "a space must follow a tag; if this '!' is text, put it in quotes"));
         }
-        Ok(Token {
-            kind: Kind::Tag { handle, suffix },
-            start,
-            last_line: self.cursor.line(),
-        })
+        Ok(Token { kind: Kind::Tag { handle, suffix }, start, last_line: self.cursor.line() })
     }
 
     /// Whether another `!` stands before the next space.
@@ -67,10 +60,7 @@ impl<'a> Scanner<'a> {
         if self.cursor.peek() != b' ' {
             self.take_word();
             if self.cursor.peek() != b'!' {
-                return Err(tag_error(
-                    start,
-                    "a tag handle is '!', letters, digits, '-' or '_', and another '!'",
-                ));
+                return Err(tag_error(start, "a tag handle is '!', letters, digits, '-' or '_', and another '!'"));
             }
             self.cursor.forward(1);
         }
@@ -104,8 +94,7 @@ impl<'a> Scanner<'a> {
         if uri.is_empty() {
             return Err(tag_error(start, "a tag name is missing after '!'"));
         }
-        String::from_utf8(uri)
-            .map_err(|_| tag_error(start, "the '%' escapes in this tag are not UTF-8"))
+        String::from_utf8(uri).map_err(|_| tag_error(start, "the '%' escapes in this tag are not UTF-8"))
     }
 
     pub(super) fn scan_directive(&mut self) -> Result<Token<'a>, YamlError> {

@@ -44,9 +44,7 @@ impl Kind<'_> {
     pub fn describe(&self) -> &'static str {
         match self {
             Kind::StreamEnd => "the end of the file",
-            Kind::VersionDirective { .. } | Kind::TagDirective { .. } | Kind::OtherDirective => {
-                "a '%' directive"
-            }
+            Kind::VersionDirective { .. } | Kind::TagDirective { .. } | Kind::OtherDirective => "a '%' directive",
             Kind::DocumentStart => "'---'",
             Kind::DocumentEnd => "'...'",
             Kind::BlockSequenceStart => "the start of a '- ' list",

@@ -14,6 +14,7 @@ mod diff;
 mod error;
 mod ffi;
 mod oid;
+mod packs;
 mod path;
 mod repo;
 mod settings;

@@ -10,21 +10,23 @@
 //! so everything below must be on disk before the rename. That means the content of *new* files (a linked file's content was synced when
 //! it was new) and every folder whose entries are new: all of them in a linked tree, only the changed ones in place. Inodes whose link count
 //! went up need nothing: fsck repairs counts, data is not affected, and the journals of ext4, XFS and btrfs order it with the folder entry.
-//! Up to [`FEW`] files and folders are synced one by one, so that other writers' dirty pages on the same volume cost us nothing; beyond that
-//! one `syncfs` is cheaper than thousands of flushes (a first checkout, a spare), and runs off the critical path in every case but the first.
+//! Syncing comes after the walk, in one go: the first `fsync` then commits the journal for all of them, and the others find little left to do
+//! (interleaved with the walk, every one of them would commit anew). Beyond [`FEW`] new files (a first checkout) one `syncfs` is cheaper than
+//! thousands of flushes; with fewer it is avoided, because it also waits for every other writer's dirty pages on the volume.
 
+mod place;
+
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use git2::ObjectType;
-
 use super::files::{self, Permissions};
-use super::manifest::{Cursor, Manifest, Record, Stat, Window, Writer};
+use super::manifest::{Cursor, Manifest, Record, Window, Writer};
 use crate::path::check_part;
 use crate::{FileMode, Oid, Repo, RepoError};
 
-/// So many `fsync`s are made one by one; beyond, one `syncfs`.
-const FEW: usize = 48;
+/// So many new files are synced one by one; beyond, one `syncfs`.
+const FEW: usize = 64;
 /// Two descriptors per level are open during the walk.
 const DEEPEST: usize = 200;
 
@@ -74,7 +76,10 @@ pub(super) struct Builder<'a> {
     in_place: bool,
     writer: Writer,
     counts: Counts,
-    synced: usize,
+    /// The first [`FEW`] new files, still open.
+    new_files: Vec<File>,
+    /// Folders with new entries, below the root.
+    new_dirs: Vec<Vec<u8>>,
     path: Vec<u8>,
     depth: usize,
 }
@@ -123,7 +128,8 @@ pub(super) fn build(
         in_place,
         writer: Writer::new(tree, kind, old.map_or(0, |old| old.as_bytes().len() + 1024)),
         counts: Counts::default(),
-        synced: 0,
+        new_files: Vec::new(),
+        new_dirs: Vec::new(),
         path: Vec::new(),
         depth: 0,
     };
@@ -139,12 +145,7 @@ pub(super) fn build(
         Some(cursor) if same => builder.same(cursor, source.as_ref().map(AsFd::as_fd), root, &mut fresh)?,
         cursor => builder.changed(tree, cursor, source.as_ref().map(AsFd::as_fd), root, &mut fresh)?,
     }
-    if fresh {
-        builder.sync_dir(root)?;
-    }
-    if builder.synced > FEW {
-        rustix::fs::syncfs(root).map_err(|e| builder.io("syncing", e.into()))?;
-    }
+    builder.sync(root, fresh)?;
     Ok((builder.writer.finish(mtime()?), builder.counts))
 }
 
@@ -276,15 +277,6 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn remove(&mut self, name: &[u8], is_dir: bool, target: BorrowedFd<'_>) -> Result<(), Stop> {
-        let result =
-            if is_dir { files::remove_tree(target, name, &|| false).map(drop) } else { files::unlink(target, name) };
-        match result {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.io("removing", e).into()),
-            _ => Ok(()),
-        }
-    }
-
     /// One folder: made or entered, filled by `fill`, synced when its entries are new.
     #[allow(clippy::too_many_arguments, reason = "the walk's state, passed down one level")]
     fn folder<'m>(
@@ -330,7 +322,7 @@ impl<'a> Builder<'a> {
         let mark = self.writer.enter(name, tree);
         fill(self, old.map(|(old, _)| old), source.as_ref().map(AsFd::as_fd), dir.as_fd(), &mut inner)?;
         if inner {
-            self.sync_dir(dir.as_fd())?;
+            self.new_dirs.push(self.path.clone());
         }
         let mtime = files::stat_fd(&dir).map_err(|e| self.io("looking at", e))?.mtime;
         self.writer.leave(mark, mtime);
@@ -339,103 +331,27 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// A file that the base has: shared if it still is what was written there, written afresh if not.
-    #[allow(clippy::too_many_arguments, reason = "the walk's state, passed down one level")]
-    fn keep(
-        &mut self,
-        name: &[u8],
-        mode: FileMode,
-        oid: Oid,
-        recorded: Stat,
-        source: Option<BorrowedFd<'_>>,
-        target: BorrowedFd<'_>,
-        fresh: &mut bool,
-    ) -> Result<(), Stop> {
-        let place = if self.in_place { Some(target) } else { source };
-        if mode == FileMode::Submodule {
-            if !self.in_place {
-                self.write(name, mode, oid, target)?;
-            } else {
-                self.writer.file(name, mode, oid, Stat::default());
-            }
+    /// Puts everything that is new on disk.
+    fn sync(&mut self, root: BorrowedFd<'_>, fresh: bool) -> Result<(), Stop> {
+        let fail = |doing: &'static str| move |e: io::Error| RepoError::io(doing, "a new checkout", e);
+        if self.new_files.len() > FEW {
+            rustix::fs::syncfs(root).map_err(|e| fail("syncing")(e.into()))?;
             return Ok(());
         }
-        let Some(place) = place else { return self.write(name, mode, oid, target) };
-        if let Some(now) = intact(place, name, mode, oid, recorded, self.window, self.permissions) {
-            let stat = if self.in_place {
-                Some(now)
-            } else {
-                match files::link(place, target, name) {
-                    Ok(()) => {
-                        *fresh = true;
-                        let linked = files::stat(target, name).map_err(|e| self.file_io("looking at", name, e))?;
-                        // The name could have been given to another file between the look and the link.
-                        (Stat { ctime: 0, ..linked } == Stat { ctime: 0, ..now }).then_some(linked)
-                    }
-                    // Too many links (ext4 allows 65,000), a file system without links, another device: a copy serves as well.
-                    Err(e)
-                        if matches!(
-                            e.raw_os_error(),
-                            Some(libc::EMLINK | libc::EPERM | libc::EXDEV | libc::EOPNOTSUPP | libc::ENOENT)
-                        ) =>
-                    {
-                        return self.write(name, mode, oid, target);
-                    }
-                    Err(e) => return Err(self.file_io("linking", name, e).into()),
-                }
-            };
-            if let Some(stat) = stat {
-                self.counts.kept += 1;
-                self.writer.file(name, mode, oid, stat);
-                return Ok(());
+        for file in self.new_files.drain(..) {
+            file.sync_all().map_err(fail("syncing a file of"))?;
+        }
+        for path in &self.new_dirs {
+            if (self.interrupted)() {
+                return Err(Stop::Interrupted);
             }
-            self.remove(name, false, target)?;
-        } else if self.in_place {
-            self.remove(name, false, target)?;
+            let dir = files::open_dir(root, path).map_err(fail("opening a folder of"))?;
+            rustix::fs::fsync(&dir).map_err(|e| fail("syncing a folder of")(e.into()))?;
         }
-        self.counts.altered += 1;
-        *fresh = true;
-        self.write(name, mode, oid, target)
-    }
-
-    /// A file from the object store.
-    fn write(&mut self, name: &[u8], mode: FileMode, oid: Oid, target: BorrowedFd<'_>) -> Result<(), Stop> {
-        check_part(name).map_err(|reason| self.hostile_name(name, reason))?;
-        if mode == FileMode::Submodule {
-            files::create(target, name, mode, &[], self.permissions).map_err(|e| self.file_io("creating", name, e))?;
-            self.writer.file(name, mode, oid, Stat::default());
-            return Ok(());
+        if fresh {
+            rustix::fs::fsync(root).map_err(|e| fail("syncing")(e.into()))?;
         }
-        let object = self.odb.read(oid.git()).map_err(|e| RepoError::git("reading a blob", e))?;
-        if object.kind() != ObjectType::Blob {
-            return Err(self.hostile_name(name, "it is not a file's content").into());
-        }
-        let content = object.data();
-        if mode == FileMode::Symlink && (content.is_empty() || content.contains(&0)) {
-            return Err(self.hostile_name(name, "its link target is empty or has a NUL").into());
-        }
-        let file = files::create(target, name, mode, content, self.permissions).map_err(|e| match e.kind() {
-            // A folder that became a file, and whose old entry comes later in the walk.
-            io::ErrorKind::AlreadyExists if self.in_place => Stop::NotOurs,
-            io::ErrorKind::AlreadyExists => self.hostile_name(name, "the name is there twice").into(),
-            _ => self.file_io("writing", name, e).into(),
-        })?;
-        if let Some(file) = &file {
-            self.synced += 1;
-            if self.synced <= FEW {
-                file.sync_all().map_err(|e| self.file_io("syncing", name, e))?;
-            }
-        }
-        let stat = files::stat(target, name).map_err(|e| self.file_io("looking at", name, e))?;
-        self.counts.written += 1;
-        self.counts.bytes += content.len() as u64;
-        self.writer.file(name, mode, oid, stat);
         Ok(())
-    }
-
-    fn sync_dir(&mut self, dir: BorrowedFd<'_>) -> Result<(), RepoError> {
-        self.synced += 1;
-        if self.synced <= FEW { rustix::fs::fsync(dir).map_err(|e| self.io("syncing", e.into())) } else { Ok(()) }
     }
 
     fn entries(&self, tree: Oid) -> Result<Names<'a>, RepoError> {
@@ -483,60 +399,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The file's present state when it is what the manifest says, by its stamps or, when only `ctime` moved, by its content.
-fn intact(
-    dir: BorrowedFd<'_>,
-    name: &[u8],
-    mode: FileMode,
-    oid: Oid,
-    recorded: Stat,
-    window: Window,
-    permissions: Permissions,
-) -> Option<Stat> {
-    let now = files::stat(dir, name).ok()?;
-    if (Stat { ctime: recorded.ctime, ..now }) != recorded {
-        return None;
-    }
-    if now.ctime == recorded.ctime || window.holds(now.ctime) {
-        return Some(now);
-    }
-    let same = files::has_mode(dir, name, mode, permissions).ok()?
-        && files::content(dir, name, mode).is_ok_and(|content| hash(&content) == Some(oid));
-    same.then_some(now)
-}
-
-/// Whether a checkout still is exactly what its manifest says: every file, and no entry more.
-pub(super) fn is_intact(manifest: &Manifest, root: BorrowedFd<'_>, permissions: Permissions) -> bool {
-    let fits = |dir: BorrowedFd<'_>, mtime: i64| files::stat_fd(dir).is_ok_and(|stat| stat.mtime == mtime);
-    let mut cursor = manifest.cursor();
-    let mut dirs: Vec<OwnedFd> = Vec::new();
-    if !fits(root, manifest.root_mtime()) {
-        return false;
-    }
-    loop {
-        let dir = dirs.last().map_or(root, AsFd::as_fd);
-        match cursor.next() {
-            None => return true,
-            Some(Record::Leave) => drop(dirs.pop()),
-            Some(Record::Dir { name, mtime, .. }) => match files::open_dir(dir, name) {
-                Ok(opened) if fits(opened.as_fd(), mtime) => dirs.push(opened),
-                _ => return false,
-            },
-            Some(Record::File { mode: FileMode::Submodule, .. }) => {}
-            Some(Record::File { name, mode, oid, stat }) => {
-                if intact(dir, name, mode, oid, stat, manifest.window(), permissions).is_none() {
-                    return false;
-                }
-            }
-        }
-    }
-}
-
 /// Git sorts a folder as if its name ended in a slash.
 fn order(name: &[u8], is_dir: bool) -> impl Iterator<Item = u8> + '_ {
     name.iter().copied().chain(is_dir.then_some(b'/'))
-}
-
-fn hash(content: &[u8]) -> Option<Oid> {
-    git2::Oid::hash_object(ObjectType::Blob, content).ok().map(Oid::from)
 }

@@ -16,6 +16,7 @@ mod files;
 mod manifest;
 mod spare;
 mod sweep;
+mod verify;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -149,7 +150,7 @@ impl Checkouts {
         let (Some(manifest), Ok(dir)) = (self.read_manifest(&name), files::open_dir(&self.fd, name.as_bytes())) else {
             return Ok(false);
         };
-        Ok(manifest.tree() == tree && build::is_intact(&manifest, dir.as_fd(), self.access.into()))
+        Ok(manifest.tree() == tree && verify::is_intact(&manifest, dir.as_fd(), self.access.into()))
     }
 
     /// The commits that have a checkout, newest first.

@@ -13,7 +13,7 @@ use super::deadline::{self, Deadline};
 use super::known_hosts::{self, Verdict};
 use super::url::{self, Address, Scheme};
 use super::{
-    Class, FetchReport, KnownHosts, PushSpec, PushedRef, Remote, RemoteRef, Transport, TransportError, cookies,
+    Class, FetchReport, KnownHosts, PushSpec, PushedRef, Remote, RemoteRef, Transport, TransportError, cookies, local,
 };
 use crate::{Oid, Repo};
 
@@ -136,6 +136,11 @@ impl Call {
         if self.cookie.is_some() {
             return self.list_by_fetching_nothing();
         }
+        if self.address.scheme == Scheme::Local
+            && let Some(refs) = local::refs(&self.remote.url)
+        {
+            return Ok(refs);
+        }
         let mut remote = git2::Remote::create_detached(self.remote.url.as_str()).map_err(fail)?;
         let connection = remote.connect_auth(Direction::Fetch, Some(self.callbacks()), Some(proxy())).map_err(fail)?;
         Ok(connection.list().map_err(fail)?.iter().map(advertised).collect())
@@ -152,11 +157,45 @@ impl Call {
 
     fn fetch(&self, git: &Repository, refspecs: &[String]) -> Result<FetchReport, TransportError> {
         let fail = |e: git2::Error| self.error(&e, "fetching from");
+        if self.address.scheme == Scheme::Local
+            && let Some(refs) = local::refs(&self.remote.url)
+            && let Some(report) = self.copy(git, refs, refspecs)?
+        {
+            return Ok(report);
+        }
         let mut remote = git.remote_anonymous(&self.remote.url).map_err(fail)?;
         remote.fetch(refspecs, Some(&mut self.fetch_options()), Some("git-sync: fetch")).map_err(fail)?;
         let stats = remote.stats();
         let (objects, bytes) = (stats.received_objects(), stats.received_bytes() as u64);
         Ok(FetchReport { objects, bytes, refs: remote.list().map_err(fail)?.iter().map(advertised).collect() })
+    }
+
+    /// The fetch from a repository on this machine; nothing when it takes more than exact, forced refspecs.
+    fn copy(
+        &self,
+        git: &Repository,
+        refs: Vec<RemoteRef>,
+        refspecs: &[String],
+    ) -> Result<Option<FetchReport>, TransportError> {
+        let fail = |e: git2::Error| self.error(&e, "fetching from");
+        let exact = |spec: &String| -> Option<(Oid, String)> {
+            let (from, to) = spec.strip_prefix('+')?.split_once(':')?;
+            let want = refs.iter().find(|r| r.name == from).map(|r| r.oid)?;
+            Some((want, to.to_owned()))
+        };
+        let Some(specs) = refspecs.iter().map(exact).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let path = self.remote.url.strip_prefix("file://").unwrap_or(&self.remote.url);
+        let theirs = Repository::open(path).map_err(fail)?;
+        let mut report = FetchReport { refs, ..FetchReport::default() };
+        for (want, _) in &specs {
+            let (objects, bytes) = local::copy(git, &theirs, *want, self.deadline).map_err(fail)?;
+            report.objects += objects;
+            report.bytes += bytes;
+        }
+        for (want, name) in &specs {
+            git.reference(name, want.git(), true, "fetch").map_err(fail)?;
+        }
+        Ok(Some(report))
     }
 
     fn push(&self, git: &Repository, specs: &[PushSpec]) -> Result<Vec<PushedRef>, TransportError> {

@@ -6,6 +6,7 @@ mod cookies;
 mod deadline;
 mod known_hosts;
 mod libgit2;
+mod local;
 mod url;
 
 use std::path::PathBuf;

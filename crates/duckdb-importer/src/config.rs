@@ -6,6 +6,8 @@ use std::time::Duration;
 use baft_bus::NatsArgs;
 use baft_kit::config::{CommonArgs, ConfigError, duration};
 
+use crate::check::Format;
+
 /// git-sync's mirror in its folder.
 const MIRROR: &str = "mirror.git";
 /// Its link, and the usual name of a clone.
@@ -30,6 +32,8 @@ pub enum Command {
     Run(RunArgs),
     /// Import once and exit
     Import(ImportArgs),
+    /// Read, validate and lint the files as they are saved, without a database; for editors, pre-commit hooks and CI
+    Check(CheckArgs),
     /// Show what is published
     Stats(PublishArgs),
     /// Rebuild from the source beside the published database and compare every table
@@ -81,6 +85,26 @@ pub enum SourceKind {
     Git,
     /// The files as they are, saved but not yet committed edits included.
     Worktree,
+}
+
+/// What to check.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CheckArgs {
+    /// Files and folders to report on; all when none is named
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Folder with the repository
+    #[arg(long, env = "ITP_ROOT", value_name = "DIR", default_value = ".")]
+    pub root: PathBuf,
+
+    /// How the report is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+
+    /// Exit 1 on warnings too
+    #[arg(long)]
+    pub deny_warnings: bool,
 }
 
 /// Where the database is published.

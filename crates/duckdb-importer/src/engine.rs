@@ -19,8 +19,9 @@ mod update;
 mod verify;
 
 pub use read::DatedRow;
+pub(crate) use resolve::id_is_elsewhere;
 pub use seal::TableDigest;
-pub use verify::{Difference, Verification};
+pub use verify::{Difference, Verification, verify};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 // Reading side.
+pub mod check;
 pub mod dataset;
 pub mod extract;
 mod lint;

@@ -2,7 +2,10 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use baft_bus::{Bus, Identity};
@@ -13,12 +16,15 @@ use baft_kit::ready::Readiness;
 use baft_kit::shutdown::Shutdown;
 use baft_kit::{Exit, health, log, runtime};
 use clap::CommandFactory;
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Cli, Command, ImportArgs, PublishArgs, RunArgs, VerifyArgs, settings};
+use crate::check::run_check;
+use crate::config::{CheckArgs, Cli, Command, ImportArgs, PublishArgs, RunArgs, VerifyArgs, settings};
 use crate::daemon::{Context, Daemon, Report, Request, Ring};
-use crate::engine::Engine;
+use crate::engine::{Engine, Progress};
 use crate::generation::Workspace;
+use crate::rows::Severity;
 use crate::ImporterError;
 
 /// How long one import may take before a progress bar is shown on a terminal.
@@ -40,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Healthcheck => return health::healthcheck(common.admin_addr, "/readyz").into(),
         Command::Run(args) => return run(common, args),
         Command::Import(args) => once(&common, || import(&args)),
+        Command::Check(args) => check(&args),
         Command::Stats(args) => stats(&args),
         Command::Verify(args) => once(&common, || verify(&args)),
     };
@@ -145,17 +152,17 @@ fn once(common: &CommonArgs, work: impl FnOnce() -> Result<Exit, ImporterError>)
 fn import(args: &ImportArgs) -> Result<Exit, ImporterError> {
     let mut engine = Engine::open(settings(&args.source, &args.publish)?)?;
     let request = Request { full: args.full, commit: args.at.clone() };
-    let report = with_progress(&mut engine, |engine| {
-        // A file that is just being saved is looked at again.
-        let mut tries = 0;
-        loop {
-            match engine.import(&request) {
-                Err(ImporterError::Unsettled) if tries < 50 => tries += 1,
-                result => return result,
-            }
-            std::thread::sleep(Duration::from_millis(40));
+    let bar = Bar::show(engine.progress());
+    let mut tries = 0;
+    let report = loop {
+        match engine.import(&request) {
+            // A file is just being saved.
+            Err(ImporterError::Unsettled) if tries < 50 => tries += 1,
+            result => break result?,
         }
-    })?;
+        std::thread::sleep(Duration::from_millis(40));
+    };
+    drop(bar);
     say_report(&report);
     if let Some(published) = engine.current() {
         for file in &published.manifest.quarantined {
@@ -181,36 +188,57 @@ fn say_report(report: &Report) {
     ));
 }
 
-/// Shows on a terminal how far a long piece of work has come.
-fn with_progress<T>(engine: &mut Engine, work: impl FnOnce(&mut Engine) -> T) -> T {
-    let progress = engine.progress();
-    let (done, waiting) = std::sync::mpsc::channel::<()>();
-    let shown = std::io::stderr().is_terminal().then(|| {
-        std::thread::spawn(move || {
-            let mut bar = None;
-            let mut patience = PATIENCE;
-            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = waiting.recv_timeout(patience) {
-                patience = Duration::from_millis(100);
-                let total = progress.total.load(Ordering::Relaxed) as u64;
-                let bar = bar.get_or_insert_with(|| {
-                    let style = indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} files {elapsed}");
-                    indicatif::ProgressBar::new(total).with_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()))
-                });
-                bar.set_length(total);
-                bar.set_position(progress.done.load(Ordering::Relaxed) as u64);
-            }
-            if let Some(bar) = bar {
-                bar.finish_and_clear();
-            }
-        })
-    });
-    let result = work(engine);
-    drop(done);
-    if let Some(shown) = shown {
-        // It only draws.
-        let _ = shown.join();
+/// Shows on a terminal how far a long piece of work has come, until dropped.
+struct Bar {
+    done: Option<Sender<()>>,
+    drawing: Option<JoinHandle<()>>,
+}
+
+impl Bar {
+    fn show(progress: Arc<Progress>) -> Self {
+        let (done, waiting) = channel();
+        let draw = move || draw(&progress, &waiting);
+        let drawing = std::io::stderr().is_terminal().then(|| std::thread::spawn(draw));
+        Self { done: Some(done), drawing }
     }
-    result
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.done = None;
+        if let Some(drawing) = self.drawing.take() {
+            // It only draws.
+            let _ = drawing.join();
+        }
+    }
+}
+
+fn draw(progress: &Progress, waiting: &Receiver<()>) {
+    let mut bar: Option<ProgressBar> = None;
+    let mut patience = PATIENCE;
+    while let Err(RecvTimeoutError::Timeout) = waiting.recv_timeout(patience) {
+        patience = Duration::from_millis(100);
+        let count = |number: &AtomicUsize| number.load(Ordering::Relaxed) as u64;
+        let bar = bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files {elapsed}");
+            ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        bar.set_length(count(&progress.total));
+        bar.set_position(count(&progress.done));
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+}
+
+fn check(args: &CheckArgs) -> Result<Exit, ImporterError> {
+    let report = run_check(&args.root, &args.paths)?;
+    say(format_args!("{}", report.render(args.format).trim_end()));
+    let refused = match args.deny_warnings {
+        true => !report.issues.is_empty(),
+        false => report.count(Severity::Error) > 0,
+    };
+    Ok(if refused { Exit::Failure } else { Exit::Ok })
 }
 
 fn stats(args: &PublishArgs) -> Result<Exit, ImporterError> {
@@ -237,8 +265,10 @@ fn stats(args: &PublishArgs) -> Result<Exit, ImporterError> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<Exit, ImporterError> {
-    let mut engine = Engine::open(settings(&args.source, &args.publish)?)?;
-    let verification = with_progress(&mut engine, Engine::verify)?;
+    let settings = settings(&args.source, &args.publish)?;
+    let mut bar = None;
+    let verification = crate::engine::verify(&settings, |progress| bar = Some(Bar::show(progress)))?;
+    drop(bar);
     if verification.differences.is_empty() {
         say(format_args!("equal: {} tables, {} rows", verification.tables, verification.rows));
         return Ok(Exit::Ok);

@@ -121,5 +121,6 @@ pub fn metric_inventory() -> Vec<MetricDoc> {
     let registry = Registry::new("duckdb_importer", crate::BUILD);
     let _ = Metrics::new(&registry);
     baft_bus::register_metrics(&registry);
+    baft_bus::register_metrics(&registry);
     registry.inventory()
 }

@@ -22,7 +22,7 @@ impl Engine {
     /// Makes a database from the source. The rows of the generation before, when it is sound, only serve to tell what
     /// changed.
     pub(super) fn rebuild(&mut self) -> Result<Made, ImporterError> {
-        let before = self.workspace.current().filter(|published| self.workspace.check(published).is_ok());
+        let before = self.workspace.current().filter(|published| published.check().is_ok());
         let attempt = self.workspace.begin()?;
         self.scenery.read_history()?;
         let old = before.as_ref().map(|published| published.db.clone());

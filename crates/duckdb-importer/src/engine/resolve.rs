@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::read::Outcome;
-use crate::rows::{Issue, Severity};
+use crate::rows::{EntityRow, Issue, Severity};
 
 /// The code of the error on the file that does not keep the id.
 pub const ELSEWHERE: &str = "duplicate-id-elsewhere";
@@ -30,18 +30,23 @@ pub fn drop_lost(outcome: &mut Outcome, owner: impl Fn(&str) -> Option<String>) 
     let issues = &mut outcome.issues;
     outcome.rows.retain(|dated| {
         let Some(owner) = owner(&dated.row.id) else { return true };
-        issues.push(Issue {
-            path: outcome.path.clone(),
-            line: dated.row.line_start,
-            col: 1,
-            pointer: String::new(),
-            entity_id: Some(dated.row.id.clone()),
-            severity: Severity::Error,
-            code: ELSEWHERE,
-            message: format!("{} is also in {owner}, which is shown; give one of them another id", dated.row.id),
-        });
+        issues.push(id_is_elsewhere(&dated.row, &outcome.path, &owner));
         false
     });
+}
+
+/// The error on the file `path` that does not keep the id of `row`, because `owner` does.
+pub fn id_is_elsewhere(row: &EntityRow, path: &str, owner: &str) -> Issue {
+    Issue {
+        path: path.to_owned(),
+        line: row.line_start,
+        col: 1,
+        pointer: String::new(),
+        entity_id: Some(row.id.clone()),
+        severity: Severity::Error,
+        code: ELSEWHERE,
+        message: format!("{} is also in {owner}, which is shown; give one of them another id", row.id),
+    }
 }
 
 /// Files that must be read too, because an id they claim changes hands: `before` are the ids that the files read now

@@ -70,7 +70,7 @@ impl Engine {
         }
         self.known = None;
         self.standby = None;
-        if let Err(why) = self.workspace.check(published) {
+        if let Err(why) = published.check() {
             tracing::error!(generation = number, %why, "the published database was damaged; building it anew");
             return Ok(None);
         }

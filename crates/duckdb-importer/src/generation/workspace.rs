@@ -37,6 +37,18 @@ pub struct Published {
     pub manifest: Manifest,
 }
 
+impl Published {
+    /// Checks that the file is byte for byte what was published, and alone.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        check_alone(&self.db)?;
+        let digest = digest_file(&self.db).map_err(|error| format!("cannot be read: {error}"))?;
+        check_digest(self, &digest)
+    }
+}
+
 /// The name of a generation's folder.
 pub(super) fn folder_name(number: u64) -> String {
     format!("{number:06}")
@@ -81,16 +93,6 @@ impl Workspace {
     #[must_use]
     pub fn current(&self) -> Option<Published> {
         Self::look(&self.dir, &self.db_name)
-    }
-
-    /// Checks that a published file is byte for byte what was published, and alone.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn check(&self, published: &Published) -> Result<(), String> {
-        check_alone(&published.db)?;
-        let digest = digest_file(&published.db).map_err(|error| format!("cannot be read: {error}"))?;
-        check_digest(published, &digest)
     }
 
     /// The number of the next generation: one that no folder has had.

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use super::tokenize::{MAX_WORD_CHARS, for_each_word};
 
-/// How many times the words of a document's own ids count in its title: a search for an id finds the thing itself before
-/// everything that mentions it.
-const OWN_ID_WEIGHT: u16 = 6;
+/// What marks the name of a document itself; no word of a text begins so.
+pub(super) const OWN: char = '=';
+/// How often the id of a document itself counts: so often that the document's length does not matter.
+const ID_WEIGHT: u16 = 1000;
+/// The same for its other names: less, because another document may have one of them as its id.
+const ALIAS_WEIGHT: u16 = 20;
 
 /// How often one word occurs in each field of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub struct Document {
     pub len: u32,
 }
 
-/// Counts the words of a document. `ids` are its id and aliases.
+/// Counts the words of a document. `ids` are its id, if it has one, and then its other names.
 #[must_use]
 pub fn document(ids: &[&str], title: &str, tags: &str, content: &str) -> Document {
     let mut counts: HashMap<String, [u16; 3]> = HashMap::new();
@@ -49,14 +52,18 @@ pub fn document(ids: &[&str], title: &str, tags: &str, content: &str) -> Documen
     for (field, text) in [title, tags, content].into_iter().enumerate() {
         for_each_word(text, |word| add(word, field, 1));
     }
-    let mut own = Vec::new();
+    let mut names = Vec::new();
     for id in ids {
-        for_each_word(id, |word| own.push(word.to_owned()));
+        let mut name = OWN.to_string();
+        for_each_word(id, |word| {
+            add(word, 0, 1);
+            name.push_str(word);
+        });
+        names.push(name);
     }
-    own.sort_unstable();
-    own.dedup();
-    for word in &own {
-        add(word, 0, OWN_ID_WEIGHT);
+    let weights = std::iter::once(ID_WEIGHT).chain(std::iter::repeat(ALIAS_WEIGHT));
+    for (name, weight) in names.into_iter().zip(weights).filter(|(name, _)| name.len() > OWN.len_utf8()) {
+        counts.entry(name).or_insert([weight, 0, 0]);
     }
     let mut postings: Vec<_> = counts.into_iter().map(|(word, counts)| Posting { word, counts }).collect();
     postings.sort_unstable_by(|a, b| a.word.cmp(&b.word));
@@ -68,11 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_counts_its_words_by_field_and_its_own_id_more() {
+    fn a_document_counts_its_words_by_field_and_carries_its_own_names() {
         let doc = document(&["G1-2", "g1"], "Water gap", "gap", "water, water");
         let counts: Vec<_> = doc.postings.iter().map(|p| (p.word.as_str(), p.counts)).collect();
-        assert_eq!(counts, [("2", [6, 0, 0]), ("g1", [6, 0, 0]), ("gap", [1, 1, 0]), ("water", [1, 0, 2])]);
-        assert_eq!(doc.len, 17);
+        let names = [("=g1", [20, 0, 0]), ("=g12", [1000, 0, 0])];
+        assert_eq!(counts[..2], names);
+        assert_eq!(counts[2..], [("2", [1, 0, 0]), ("g1", [2, 0, 0]), ("gap", [1, 1, 0]), ("water", [1, 0, 2])]);
+        assert_eq!(doc.len, 8);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use super::document::{Document, Id, Mark, Node, Note, Value};
-use super::resolve::{CORE, Scalar, by_looks, by_tag, value_error, wrong_tag};
+use super::resolve::{CORE, Scalar, by_looks, by_tag, value_error};
 use super::scan::Scanner;
 use super::token::Kind;
 use super::{ErrorKind, Limits, YamlError};
@@ -14,7 +14,7 @@ const MAX_NOTES: usize = 1_000;
 
 /// Where a node stands, which decides what it may be.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+pub(super) enum Place {
     /// In `[]` or `{}`.
     Flow,
     /// In a block.
@@ -31,7 +31,7 @@ struct Anchor {
 
 /// Builds one document.
 pub(super) struct Composer<'a, 'l> {
-    scanner: Scanner<'a>,
+    pub(super) scanner: Scanner<'a>,
     limits: &'l Limits,
     pub(super) doc: Document<'a>,
     anchors: HashMap<&'a str, Anchor>,
@@ -41,7 +41,7 @@ pub(super) struct Composer<'a, 'l> {
     pub(super) key_only: HashMap<Id, bool>,
 }
 
-type Result<T> = std::result::Result<T, YamlError>;
+pub(super) type Result<T> = std::result::Result<T, YamlError>;
 
 impl<'a, 'l> Composer<'a, 'l> {
     pub fn new(scanner: Scanner<'a>, limits: &'l Limits) -> Self {
@@ -127,11 +127,11 @@ impl<'a, 'l> Composer<'a, 'l> {
         Ok(())
     }
 
-    fn peek(&mut self) -> Result<&Kind<'a>> {
+    pub(super) fn peek(&mut self) -> Result<&Kind<'a>> {
         self.scanner.peek().map(|token| &token.kind)
     }
 
-    fn unexpected(&mut self, message: &str) -> YamlError {
+    pub(super) fn unexpected(&mut self, message: &str) -> YamlError {
         match self.scanner.peek() {
             Ok(token) => {
                 let message = format!("{} is unexpected here: {message}", token.kind.describe());
@@ -141,7 +141,7 @@ impl<'a, 'l> Composer<'a, 'l> {
         }
     }
 
-    fn node(&mut self, place: Place) -> Result<Id> {
+    pub(super) fn node(&mut self, place: Place) -> Result<Id> {
         let start = self.scanner.peek()?.start;
         if let Kind::Alias(name) = *self.peek()? {
             self.scanner.next()?;
@@ -285,7 +285,7 @@ impl<'a, 'l> Composer<'a, 'l> {
         }
     }
 
-    fn empty(&mut self, at: Mark) -> Result<Id> {
+    pub(super) fn empty(&mut self, at: Mark) -> Result<Id> {
         self.typed_scalar(Cow::Borrowed(""), true, None, at, at.line)
     }
 
@@ -336,191 +336,5 @@ impl<'a, 'l> Composer<'a, 'l> {
                 Err(value_error(self.doc.node(id).start, message))
             }
         }
-    }
-
-    // Collections.
-
-    fn block_list(&mut self, start: Mark, tag: Option<&str>) -> Result<Id> {
-        self.scanner.next()?;
-        let mut items = Vec::new();
-        loop {
-            match self.peek()? {
-                Kind::BlockEntry => {
-                    let entry = self.scanner.next()?;
-                    let item = match self.peek()? {
-                        Kind::BlockEntry | Kind::BlockEnd => self.empty(entry.start)?,
-                        _ => self.node(Place::Block)?,
-                    };
-                    items.push(item);
-                }
-                Kind::BlockEnd => {
-                    self.scanner.next()?;
-                    return self.list(items, start, start.line, tag);
-                }
-                _ => {
-                    return Err(self.unexpected(&format!(
-                        "the list that starts on line {} continues with '- ' at its indentation",
-                        start.line
-                    )));
-                }
-            }
-        }
-    }
-
-    fn indentless_list(&mut self, start: Mark, tag: Option<&str>) -> Result<Id> {
-        let mut items = Vec::new();
-        while *self.peek()? == Kind::BlockEntry {
-            let entry = self.scanner.next()?;
-            let item = match self.peek()? {
-                Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd => self.empty(entry.start)?,
-                _ => self.node(Place::Block)?,
-            };
-            items.push(item);
-        }
-        self.list(items, start, start.line, tag)
-    }
-
-    fn block_mapping(&mut self, start: Mark, tag: Option<&str>) -> Result<Id> {
-        self.scanner.next()?;
-        let mut pairs = Vec::new();
-        loop {
-            let at = match self.peek()? {
-                Kind::Key => self.scanner.next()?.start,
-                Kind::BlockEnd => {
-                    self.scanner.next()?;
-                    return self.mapping(pairs, start, start.line, tag);
-                }
-                _ => {
-                    return Err(self.unexpected(&format!(
-                        "the mapping that starts on line {} continues with a key at its \
-                         indentation",
-                        start.line
-                    )));
-                }
-            };
-            let key = self.pair_part(at)?;
-            let value = if *self.peek()? == Kind::Value {
-                let at = self.scanner.next()?.start;
-                self.pair_part(at)?
-            } else {
-                self.empty(at)?
-            };
-            pairs.push((key, value));
-        }
-    }
-
-    fn pair_part(&mut self, at: Mark) -> Result<Id> {
-        match self.peek()? {
-            Kind::Key | Kind::Value | Kind::BlockEnd => self.empty(at),
-            _ => self.node(Place::BlockPair),
-        }
-    }
-
-    fn flow_list(&mut self, start: Mark, tag: Option<&str>) -> Result<Id> {
-        self.scanner.next()?;
-        let mut items = Vec::new();
-        loop {
-            if *self.peek()? != Kind::FlowSequenceEnd && !items.is_empty() {
-                if *self.peek()? != Kind::FlowEntry {
-                    return Err(self.unclosed("[", "]", start));
-                }
-                self.scanner.next()?;
-            }
-            match self.peek()? {
-                Kind::FlowSequenceEnd => {
-                    let end = self.scanner.next()?;
-                    return self.list(items, start, end.last_line, tag);
-                }
-                Kind::Key => {
-                    // `[a: b]` is a list with a mapping of one pair.
-                    let at = self.scanner.next()?.start;
-                    let pair = self.flow_pair(at, &Kind::FlowSequenceEnd)?;
-                    items.push(self.mapping(vec![pair], at, at.line, None)?);
-                }
-                _ => items.push(self.node(Place::Flow)?),
-            }
-        }
-    }
-
-    fn flow_mapping(&mut self, start: Mark, tag: Option<&str>) -> Result<Id> {
-        self.scanner.next()?;
-        let mut pairs = Vec::new();
-        loop {
-            if *self.peek()? != Kind::FlowMappingEnd && !pairs.is_empty() {
-                if *self.peek()? != Kind::FlowEntry {
-                    return Err(self.unclosed("{", "}", start));
-                }
-                self.scanner.next()?;
-            }
-            match self.peek()? {
-                Kind::FlowMappingEnd => {
-                    let end = self.scanner.next()?;
-                    return self.mapping(pairs, start, end.last_line, tag);
-                }
-                Kind::Key => {
-                    let at = self.scanner.next()?.start;
-                    pairs.push(self.flow_pair(at, &Kind::FlowMappingEnd)?);
-                }
-                _ => {
-                    let key = self.node(Place::Flow)?;
-                    let at = self.doc.node(key).start;
-                    pairs.push((key, self.empty(at)?));
-                }
-            }
-        }
-    }
-
-    /// A key and a value after their Key token, up to `,` or the closing bracket.
-    fn flow_pair(&mut self, at: Mark, end: &Kind<'static>) -> Result<(Id, Id)> {
-        let next = self.peek()?;
-        let key = if matches!(next, Kind::Value | Kind::FlowEntry) || next == end {
-            self.empty(at)?
-        } else {
-            self.node(Place::Flow)?
-        };
-        if *self.peek()? != Kind::Value {
-            return Ok((key, self.empty(at)?));
-        }
-        let at = self.scanner.next()?.start;
-        let next = self.peek()?;
-        let value = if *next == Kind::FlowEntry || next == end { self.empty(at)? } else { self.node(Place::Flow)? };
-        Ok((key, value))
-    }
-
-    fn unclosed(&mut self, open: &str, close: &str, start: Mark) -> YamlError {
-        self.unexpected(&format!(
-            "the '{open}' of line {} needs ',' between values and '{close}' at the end",
-            start.line
-        ))
-    }
-
-    fn list(&mut self, items: Vec<Id>, start: Mark, end_line: u32, tag: Option<&str>) -> Result<Id> {
-        for &item in &items {
-            self.check_value(item)?;
-        }
-        match tag.map(|tag| (tag, tag.strip_prefix(CORE))) {
-            None | Some(("!", _) | (_, Some("seq"))) => self.push_collection(Value::Seq(items), start, end_line),
-            Some((_, Some("omap" | "pairs"))) => self.ordered_pairs(&items, start, end_line),
-            Some((tag, _)) => Err(value_error(start, wrong_tag(tag, "a list"))),
-        }
-    }
-
-    /// `!!omap` and `!!pairs`: a list of mappings of one pair each, which Python holds as tuples
-    /// and JSON as lists of two.
-    fn ordered_pairs(&mut self, items: &[Id], start: Mark, end_line: u32) -> Result<Id> {
-        let mut tuples = Vec::with_capacity(items.len());
-        for &item in items {
-            let (key, value) = match self.doc.value(item) {
-                Value::Map(pairs) if pairs.len() == 1 => pairs[0],
-                _ => {
-                    let at = self.doc.node(item).start;
-                    let message = "with this tag each item is a mapping of one key";
-                    return Err(value_error(at, message.to_owned()));
-                }
-            };
-            let at = self.doc.node(item).start;
-            tuples.push(self.push_collection(Value::Seq(vec![key, value]), at, at.line)?);
-        }
-        self.push_collection(Value::Seq(tuples), start, end_line)
     }
 }

@@ -3,18 +3,20 @@
 //! The data's authors validate with PyYAML, so PyYAML is the truth: YAML 1.1 scalars (`no` is a
 //! boolean, `1:30` is ninety), its line breaks, its rules for tabs, keys and comments. No Rust
 //! crate reads YAML that way (measured: on inputs that one of the two accepts, a YAML 1.2 parser
-//! disagrees on one in four), so the grammar is here: [`scan`] makes tokens, [`compose`] makes
-//! nodes, [`resolve`] types scalars. `docs/decisions/0006-yaml-as-pyyaml-reads-it.md` tells why.
+//! disagrees on one in four), so the grammar is here: `scan` makes tokens, `compose` makes
+//! nodes, `resolve` types scalars. `docs/decisions/0006-yaml-as-pyyaml-reads-it.md` tells why.
 //!
 //! Unlike PyYAML it has a budget ([`Limits`]), refuses what JSON cannot hold, never recurses
 //! deeper than the budget and never panics: every input gives a [`Document`] or a [`YamlError`]
 //! in time linear in its length.
 
 mod block_scalar;
+mod collections;
 mod compose;
 mod cursor;
 mod document;
 mod flow_scalar;
+mod indicators;
 mod json_reader;
 mod mapping;
 mod number;

@@ -80,35 +80,32 @@ pub(super) fn int(text: &str) -> Result<Value<'static>, String> {
         [b'+', ..] => (false, &digits[1..]),
         _ => (false, digits.as_str()),
     };
-    let bad = || format!("'{}' is not an integer; put it in quotes", shorten(text));
+    if !digits.starts_with('0')
+        && digits.bytes().all(|c| c.is_ascii_digit())
+        && let Ok(small) = digits.parse::<i64>()
+    {
+        return Ok(Value::Int(if negative { -small } else { small }));
+    }
     let magnitude = if digits == "0" {
-        BigUint::ZERO
+        Some(BigInt::ZERO)
     } else if let Some(digits) = digits.strip_prefix("0b") {
-        in_base(digits, 2).ok_or_else(bad)?
+        python_int(digits, 2)
     } else if let Some(digits) = digits.strip_prefix("0x") {
-        in_base(digits, 16).ok_or_else(bad)?
+        python_int(digits, 16)
     } else if digits.starts_with('0') {
-        in_base(digits.strip_prefix("0o").unwrap_or(digits), 8).ok_or_else(bad)?
-    } else if digits.contains(':') {
-        sexagesimal(digits).ok_or_else(bad)?
+        python_int(digits.strip_prefix("0o").unwrap_or(digits), 8)
+    } else if digits.len() > MAX_DECIMAL_DIGITS {
+        return Err(too_long());
     } else {
-        if let Ok(small) = digits.parse::<i64>()
-            && !digits.starts_with(['+', '-'])
-        {
-            return Ok(Value::Int(if negative { -small } else { small }));
-        }
-        let digits = digits.trim();
-        if digits.len() > MAX_DECIMAL_DIGITS {
-            return Err(too_long());
-        }
-        in_base(digits, 10).ok_or_else(bad)?
+        digits.split(':').try_fold(BigInt::ZERO, |sum, part| Some(sum * 60 + python_int(part, 10)?))
     };
-    let number = if negative { -BigInt::from(magnitude) } else { BigInt::from(magnitude) };
+    let magnitude = magnitude.ok_or_else(|| format!("'{}' is not an integer; put it in quotes", shorten(text)))?;
+    let number = if negative { -magnitude } else { magnitude };
     if let Ok(small) = i64::try_from(&number) {
         return Ok(Value::Int(small));
     }
-    // 10 bits are more than 3 digits: whatever passes here and is too long is caught below.
-    if number.bits() > MAX_DECIMAL_DIGITS as u64 * 10 / 3 + 1 {
+    // A decimal digit takes more than 3 bits: whatever is longer than this is too long.
+    if number.bits() > MAX_DECIMAL_DIGITS as u64 * 4 {
         return Err(too_long());
     }
     let decimal = number.to_string();
@@ -122,22 +119,15 @@ fn too_long() -> String {
     format!("the integer has more than {MAX_DECIMAL_DIGITS} digits; put it in quotes")
 }
 
-fn in_base(digits: &str, base: u32) -> Option<BigUint> {
+/// Python's `int(text, base)`, underscores aside: spaces around it and one sign are fine.
+fn python_int(text: &str, base: u32) -> Option<BigInt> {
+    let text = text.trim();
+    let digits = unsigned(text);
     if !all(digits, |c| (c as char).is_digit(base)) {
         return None;
     }
-    BigUint::parse_bytes(digits.as_bytes(), base)
-}
-
-fn sexagesimal(text: &str) -> Option<BigUint> {
-    if text.len() > MAX_DECIMAL_DIGITS {
-        return None;
-    }
-    let mut value = BigUint::ZERO;
-    for part in text.split(':') {
-        value = value * 60u32 + in_base(part, 10)?;
-    }
-    Some(value)
+    let magnitude = BigInt::parse_bytes(digits.as_bytes(), base)?;
+    Some(if text.starts_with('-') { -magnitude } else { magnitude })
 }
 
 /// The value of a float, as PyYAML builds it.

@@ -9,32 +9,32 @@ use super::{ErrorKind, Mark, YamlError};
 
 /// A token that turns out to be a key if a `:` follows on the same line, within 1,024 characters.
 #[derive(Debug, Clone, Copy)]
-struct PossibleKey {
-    token_number: usize,
+pub(super) struct PossibleKey {
+    pub token_number: usize,
     /// Nothing but a key may stand here.
     required: bool,
     index: usize,
     line: u32,
-    column: usize,
-    mark: Mark,
+    pub column: usize,
+    pub mark: Mark,
 }
 
 /// Makes tokens.
 #[derive(Debug)]
 pub(super) struct Scanner<'a> {
     pub(super) cursor: Cursor<'a>,
-    tokens: VecDeque<Token<'a>>,
+    pub(super) tokens: VecDeque<Token<'a>>,
     /// Tokens handed out so far.
-    taken: usize,
+    pub(super) taken: usize,
     pub(super) flow_level: usize,
     /// Column of the current block, -1 outside.
     pub(super) indent: isize,
-    indents: Vec<isize>,
+    pub(super) indents: Vec<isize>,
     pub(super) allow_simple_key: bool,
     /// At most one per flow level.
-    possible_keys: Vec<Option<PossibleKey>>,
-    done: bool,
-    max_depth: usize,
+    pub(super) possible_keys: Vec<Option<PossibleKey>>,
+    pub(super) done: bool,
+    pub(super) max_depth: usize,
 }
 
 impl<'a> Scanner<'a> {
@@ -88,7 +88,7 @@ impl<'a> Scanner<'a> {
         YamlError::at(self.cursor.mark(), ErrorKind::Syntax, message)
     }
 
-    fn push(&mut self, kind: Kind<'a>, start: Mark) {
+    pub(super) fn push(&mut self, kind: Kind<'a>, start: Mark) {
         let last_line = self.cursor.line();
         self.tokens.push_back(Token { kind, start, last_line });
     }
@@ -208,7 +208,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn save_key(&mut self) -> Result<(), YamlError> {
+    pub(super) fn save_key(&mut self) -> Result<(), YamlError> {
         if !self.allow_simple_key {
             return Ok(());
         }
@@ -225,7 +225,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn forget_key(&mut self) -> Result<(), YamlError> {
+    pub(super) fn forget_key(&mut self) -> Result<(), YamlError> {
         match self.possible_keys[self.flow_level].take() {
             Some(key) if key.required => Err(missing_colon(key.mark)),
             _ => Ok(()),
@@ -234,7 +234,7 @@ impl<'a> Scanner<'a> {
 
     // Indentation.
 
-    fn close_blocks(&mut self, column: isize) {
+    pub(super) fn close_blocks(&mut self, column: isize) {
         if self.flow_level > 0 {
             return;
         }
@@ -245,7 +245,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Opens a block at `column` if that is deeper than the current one.
-    fn open_block(&mut self, column: usize) -> Result<bool, YamlError> {
+    pub(super) fn open_block(&mut self, column: usize) -> Result<bool, YamlError> {
         let column = isize::try_from(column).unwrap_or(isize::MAX);
         if self.indent >= column {
             return Ok(false);
@@ -258,7 +258,7 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    fn too_deep(&self) -> YamlError {
+    pub(super) fn too_deep(&self) -> YamlError {
         YamlError::at(
             self.cursor.mark(),
             ErrorKind::Limit,
@@ -266,162 +266,11 @@ impl<'a> Scanner<'a> {
         )
     }
 
-    fn leave_blocks(&mut self) -> Result<(), YamlError> {
+    pub(super) fn leave_blocks(&mut self) -> Result<(), YamlError> {
         self.close_blocks(-1);
         self.forget_key()?;
         self.allow_simple_key = false;
         Ok(())
-    }
-
-    // Tokens of one or a few characters.
-
-    fn push_indicator(&mut self, kind: Kind<'a>) {
-        let start = self.cursor.mark();
-        self.cursor.forward(1);
-        self.push(kind, start);
-    }
-
-    fn fetch_end(&mut self) -> Result<(), YamlError> {
-        self.leave_blocks()?;
-        self.possible_keys.fill(None);
-        self.push(Kind::StreamEnd, self.cursor.mark());
-        self.done = true;
-        Ok(())
-    }
-
-    fn fetch_document_indicator(&mut self, kind: Kind<'a>) -> Result<(), YamlError> {
-        self.leave_blocks()?;
-        let start = self.cursor.mark();
-        self.cursor.forward(3);
-        self.push(kind, start);
-        Ok(())
-    }
-
-    fn fetch_flow_start(&mut self, kind: Kind<'a>) -> Result<(), YamlError> {
-        self.save_key()?;
-        if self.indents.len() + self.flow_level >= self.max_depth {
-            return Err(self.too_deep());
-        }
-        self.flow_level += 1;
-        if self.possible_keys.len() <= self.flow_level {
-            self.possible_keys.push(None);
-        }
-        self.allow_simple_key = true;
-        self.push_indicator(kind);
-        Ok(())
-    }
-
-    fn fetch_flow_end(&mut self, kind: Kind<'a>) -> Result<(), YamlError> {
-        self.forget_key()?;
-        let Some(level) = self.flow_level.checked_sub(1) else {
-            return Err(self.error(format!("{} closes nothing; remove it or put the value in quotes", kind.describe())));
-        };
-        self.flow_level = level;
-        self.allow_simple_key = false;
-        self.push_indicator(kind);
-        Ok(())
-    }
-
-    fn fetch_block_entry(&mut self) -> Result<(), YamlError> {
-        if self.flow_level == 0 {
-            if !self.allow_simple_key {
-                return Err(self.error("a '- ' list cannot start here; put it on its own line"));
-            }
-            if self.open_block(self.cursor.column)? {
-                self.push(Kind::BlockSequenceStart, self.cursor.mark());
-            }
-        }
-        self.allow_simple_key = true;
-        self.forget_key()?;
-        self.push_indicator(Kind::BlockEntry);
-        Ok(())
-    }
-
-    fn fetch_key(&mut self) -> Result<(), YamlError> {
-        if self.flow_level == 0 {
-            if !self.allow_simple_key {
-                return Err(self.error("a '? ' key cannot start here; put it on its own line"));
-            }
-            if self.open_block(self.cursor.column)? {
-                self.push(Kind::BlockMappingStart, self.cursor.mark());
-            }
-        }
-        self.allow_simple_key = self.flow_level == 0;
-        self.forget_key()?;
-        self.push_indicator(Kind::Key);
-        Ok(())
-    }
-
-    fn fetch_value(&mut self) -> Result<(), YamlError> {
-        if let Some(key) = self.possible_keys[self.flow_level].take() {
-            let at = key.token_number - self.taken;
-            self.insert(at, Kind::Key, key.mark);
-            if self.flow_level == 0 && self.open_block(key.column)? {
-                self.insert(at, Kind::BlockMappingStart, key.mark);
-            }
-            self.allow_simple_key = false;
-        } else {
-            if self.flow_level == 0 {
-                if !self.allow_simple_key {
-                    return Err(self.error(
-                        "a second ': ' cannot stand here; if it belongs to the value, put the \
-                         value in quotes",
-                    ));
-                }
-                if self.open_block(self.cursor.column)? {
-                    self.push(Kind::BlockMappingStart, self.cursor.mark());
-                }
-            }
-            self.allow_simple_key = self.flow_level == 0;
-            self.forget_key()?;
-        }
-        self.push_indicator(Kind::Value);
-        Ok(())
-    }
-
-    fn insert(&mut self, at: usize, kind: Kind<'a>, mark: Mark) {
-        self.tokens.insert(at, Token { kind, start: mark, last_line: mark.line });
-    }
-
-    fn fetch_named(&mut self, kind: fn(&'a str) -> Kind<'a>) -> Result<(), YamlError> {
-        self.save_key()?;
-        self.allow_simple_key = false;
-        let start = self.cursor.mark();
-        self.cursor.forward(1);
-        let name = self.take_word();
-        let ends = self.cursor.blank_at(0)
-            || matches!(self.cursor.peek(), b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`');
-        if name.is_empty() || !ends {
-            return Err(YamlError::at(
-                start,
-                ErrorKind::Syntax,
-                "an anchor or alias name is made of letters, digits, '-' and '_'; if this is \
-                 text, put it in quotes",
-            ));
-        }
-        self.push(kind(name), start);
-        Ok(())
-    }
-
-    /// Goes over letters, digits, `-` and `_`.
-    pub(super) fn take_word(&mut self) -> &'a str {
-        let from = self.cursor.pos;
-        let mut len = 0;
-        while matches!(self.cursor.at(len), b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_') {
-            len += 1;
-        }
-        self.cursor.forward(len);
-        self.cursor.since(from)
-    }
-
-    /// Names the character at the cursor.
-    pub(super) fn found(&self) -> String {
-        match self.cursor.peek_char() {
-            None => "the end of the file".to_owned(),
-            Some('\n' | '\r') => "a line break".to_owned(),
-            Some(c) if c.is_control() || c.is_whitespace() => format!("U+{:04X}", u32::from(c)),
-            Some(c) => format!("'{c}'"),
-        }
     }
 }
 

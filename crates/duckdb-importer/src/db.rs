@@ -49,14 +49,6 @@ impl Session {
         Ok(Self { connection: start().map_err(ImporterError::db("starting"))? })
     }
 
-    /// A second connection to the same instance, for another thread.
-    ///
-    /// # Errors
-    /// When DuckDB refuses.
-    pub fn another(&self) -> Result<Self, ImporterError> {
-        Ok(Self { connection: self.connection.try_clone().map_err(ImporterError::db("opening a connection"))? })
-    }
-
     /// The connection.
     #[must_use]
     pub fn connection(&self) -> &Connection {

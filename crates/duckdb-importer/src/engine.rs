@@ -42,6 +42,10 @@ use scene::Scenery;
 use seal::Sealed;
 use standby::Standby;
 
+/// Each generation that is carried on leaves deleted rows and small row groups behind; after this many it is time to
+/// build anew, when nothing else is to be done.
+const WORN: u64 = 200;
+
 /// How far a long import has come.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -55,12 +59,13 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
+    /// Before the workspace, which holds the lock: it must be gone when another importer may begin.
+    standby: Option<Standby>,
     workspace: Workspace,
     session: Option<Session>,
     opening: Option<JoinHandle<Result<Session, ImporterError>>>,
     scenery: Scenery,
     known: Option<Known>,
-    standby: Option<Standby>,
     keep_standby: bool,
     progress: Arc<Progress>,
     announced: Option<u64>,
@@ -118,12 +123,17 @@ impl Engine {
     /// between a change and its publication.
     pub fn keep_standby(&mut self) {
         self.keep_standby = true;
-        self.prepare_standby();
     }
 
     /// Generations after this one still have to be announced; their manifests are kept.
     pub fn announced(&mut self, number: Option<u64>) {
         self.announced = number;
+    }
+
+    /// Whether the current generation was carried on so often that building it anew makes it smaller and quicker to read.
+    #[must_use]
+    pub fn is_worn(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.meta.carried >= WORN)
     }
 
     /// How far the import under way has come.
@@ -223,9 +233,7 @@ impl Engine {
         // Readers see the new generation; this is for the next.
         let keep = &self.settings.publish;
         self.workspace.sweep(keep.keep, keep.keep_for, self.announced);
-        if self.keep_standby {
-            self.prepare_standby();
-        }
+        self.prepare_standby();
         Ok(report)
     }
 

@@ -105,6 +105,11 @@ async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError
     let unusable = bus.clone();
     let result = tokio::select! {
         result = daemon.finished() => result,
+        // A generation in the making is simply dropped; the next start begins again.
+        () = async {
+            shutdown.begun().await;
+            tokio::time::sleep_until(shutdown.deadline().into()).await;
+        } => Ok(()),
         error = async move { match unusable {
             Some(bus) => bus.failed().await,
             None => std::future::pending().await,

@@ -61,6 +61,8 @@ pub struct Meta {
     pub next_change: i64,
     /// Dates before the oldest commit that was read are not exact.
     pub truncated: bool,
+    /// How many times it was carried on since it was built from nothing.
+    pub carried: u64,
     /// When it was made, RFC 3339.
     pub imported_at: String,
 }
@@ -81,6 +83,7 @@ impl Meta {
             ("next_section", self.next_section.to_string()),
             ("next_change", self.next_change.to_string()),
             ("history_truncated", self.truncated.to_string()),
+            ("carried", self.carried.to_string()),
             ("imported_at", self.imported_at.clone()),
         ];
         for (key, value) in rows {
@@ -124,6 +127,7 @@ impl Meta {
             next_section,
             next_change,
             truncated: text("history_truncated") == "true",
+            carried: text("carried").parse().unwrap_or(0),
             imported_at: text("imported_at"),
         }))
     }

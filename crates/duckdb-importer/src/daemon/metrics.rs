@@ -16,6 +16,7 @@ pub(super) struct Metrics {
     changed: CounterVec,
     rings: CounterVec,
     rebuilds: Counter,
+    pub(super) self_check_failures: Counter,
     rows: IntGaugeVec,
     generation: IntGauge,
     published: IntGauge,
@@ -49,6 +50,10 @@ impl Metrics {
                 &["kind"],
             ),
             rebuilds: r.counter("rebuilds_total", "Generations that were built from nothing"),
+            self_check_failures: r.counter(
+                "self_check_failures_total",
+                "Times that a database built anew differed from the one carried on; it must stay 0",
+            ),
             rows: r.int_gauge_vec("entities", "Published entities by type", &["type"]),
             generation: r.int_gauge("generation", "Number of the published generation"),
             published: r.int_gauge("published_timestamp_seconds", "When the generation was published, in seconds since 1970"),

@@ -38,7 +38,7 @@ impl Engine {
         self.scenery.fetch(paths.iter().cloned())?;
         self.session()?;
         let old_meta = old.map(|old| self.open_old(old)).transpose()?.flatten();
-        let meta = Meta { next_docid: 1, next_section: 1, ..self.next_meta(old_meta.as_ref()) };
+        let meta = Meta { next_docid: 1, next_section: 1, carried: 0, ..self.next_meta(old_meta.as_ref()) };
         let progress = self.progress.clone();
         let Some(session) = &self.session else { return Err(ImporterError::Stopped) };
         session.attach(attempt.db(), NAME, Access::Write)?;

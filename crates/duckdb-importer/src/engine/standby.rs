@@ -2,59 +2,79 @@
 //! by what exists; this takes it out of the time between a change and its publication.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use super::Engine;
+use super::{Engine, Known};
 use crate::generation::{Attempt, FileId, Workspace, copy_trusted};
 
-/// A copy that is ready, or being made.
+/// A copy that is ready, or being made. Dropped before it is taken, it is gone.
 #[derive(Debug)]
 pub(super) struct Standby {
     number: u64,
-    making: JoinHandle<std::io::Result<FileId>>,
-    db_name: String,
+    dir: PathBuf,
+    db: PathBuf,
+    making: Option<JoinHandle<std::io::Result<FileId>>>,
 }
 
 impl Engine {
-    /// Begins to copy the current generation, if this process knows it to be sound.
+    /// Begins to copy the current generation, if this process knows it to be sound and no copy waits already.
     pub(super) fn prepare_standby(&mut self) {
-        self.standby = None;
         let (Some(known), Some(published)) = (&self.known, self.workspace.current()) else { return };
-        if known.number != published.manifest.generation.number {
+        let number = published.manifest.generation.number;
+        if !self.keep_standby || known.number != number || self.standby.as_ref().is_some_and(|it| it.number == number) {
             return;
         }
-        let (number, expected) = (known.number, known.file);
-        let dir = self.workspace.standby_dir();
-        let db_name = self.settings.publish.db_name.clone();
-        let target = dir.join(&db_name);
-        let copy = move || {
-            let _ = fs::remove_dir_all(&dir);
-            fs::create_dir(&dir)?;
-            copy_trusted(&published.db, &target)?;
-            baft_kit::durable::sync_file(&target)?;
-            if FileId::of(&published.db)? != expected {
-                return Err(std::io::Error::other("the published file changed"));
-            }
-            FileId::of(&target)
-        };
-        // Without a copy the next import makes one itself.
-        self.standby = std::thread::Builder::new()
-            .name("standby".to_owned())
-            .spawn(copy)
-            .ok()
-            .map(|making| Standby { number, making, db_name });
+        // The old one must have stopped copying before a new one begins.
+        self.standby = None;
+        self.standby = Standby::begin(&self.workspace, known, published.db);
     }
 }
 
 impl Standby {
-    /// The copy, as the beginning of an attempt, if it is one of generation `number` and nobody touched it.
-    pub(super) fn take(self, workspace: &Workspace, number: u64) -> Option<Attempt> {
-        let made = self.making.join().ok()?;
+    fn begin(workspace: &Workspace, known: &Known, from: PathBuf) -> Option<Self> {
+        let dir = workspace.standby_dir();
+        let db = dir.join(from.file_name()?);
+        let expected = known.file;
+        let (folder, target) = (dir.clone(), db.clone());
+        let copy = move || make(&folder, &from, &target, expected);
+        let making = std::thread::Builder::new().name("standby".to_owned()).spawn(copy);
+        Some(Self { number: known.number, dir, db, making: Some(making.ok()?) })
+    }
+
+    /// The copy, as the beginning of an attempt, if it is one of generation `number` and nobody touched it. Otherwise the
+    /// import copies for itself.
+    pub(super) fn take(mut self, workspace: &Workspace, number: u64) -> Option<Attempt> {
+        let made = self.making.take()?.join().ok()?;
         let ready = made.map_err(|error| tracing::debug!(%error, "no copy waits for the next import")).ok()?;
-        let there = FileId::of(&workspace.standby_dir().join(&self.db_name)).ok()?;
-        if self.number != number || ready != there {
+        if self.number != number || FileId::of(&self.db).ok()? != ready {
             return None;
         }
         workspace.begin_from_standby().ok()
     }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        if let Some(making) = self.making.take() {
+            let _ = making.join();
+        }
+        // Taken, it is not there any more.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn make(dir: &Path, from: &Path, to: &Path, expected: FileId) -> std::io::Result<FileId> {
+    fs::create_dir(dir)?;
+    // The next generation needs as much again, and an old one is only removed after that.
+    let size = fs::metadata(from)?.len();
+    if baft_kit::durable::free_bytes(dir)? < size.saturating_mul(3) {
+        return Err(std::io::Error::other("there is little space left"));
+    }
+    copy_trusted(from, to)?;
+    baft_kit::durable::sync_file(to)?;
+    if FileId::of(from)? != expected {
+        return Err(std::io::Error::other("the published file changed"));
+    }
+    FileId::of(to)
 }

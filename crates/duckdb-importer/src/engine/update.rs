@@ -34,6 +34,7 @@ impl Engine {
         }
         let plan = self.plan(&known.base)?;
         if plan.is_empty() {
+            self.prepare_standby();
             let mut counts = Counts { unchanged: published.manifest.rows.values().sum(), ..Counts::default() };
             counts.errors = published.manifest.counts.errors;
             let mut report = report(&published.manifest, counts, daemon::Outcome::Unchanged, started.elapsed());
@@ -121,6 +122,7 @@ impl Engine {
             next_section: before.map_or(1, |meta| meta.next_section),
             next_change: before.map_or(1, |meta| meta.next_change),
             truncated: self.scenery.truncated(),
+            carried: before.map_or(0, |meta| meta.carried + 1),
             imported_at: baft_kit::time::now_rfc3339(),
         }
     }

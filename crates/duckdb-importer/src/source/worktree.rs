@@ -132,7 +132,7 @@ impl Scanner {
             if let Some((known, saved)) = self.known.get(path)
                 && *known == id
             {
-                return Ok(Some((id, saved.clone())));
+                return Ok(Some((id, Saved { age: age(&meta), ..saved.clone() })));
             }
             if meta.len() > MAX_BYTES {
                 return Err(ImporterError::Refused(format!("{} is larger than 64 MiB; keep it out of the datasets", full.display())));
@@ -151,7 +151,7 @@ impl Scanner {
             let saved = Saved {
                 blob: Oid::of_blob(&content),
                 modified: i64::try_from(modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(0),
-                age: SystemTime::now().duration_since(modified).unwrap_or_default(),
+                age: age(&meta),
                 bytes: meta.len(),
                 content: Some(content.into()),
             };
@@ -159,4 +159,10 @@ impl Scanner {
         }
         Err(ImporterError::Unsettled)
     }
+}
+
+/// How long ago a file was modified; nothing when it claims to be from the future.
+fn age(meta: &std::fs::Metadata) -> Duration {
+    let modified = meta.modified().unwrap_or(UNIX_EPOCH);
+    SystemTime::now().duration_since(modified).unwrap_or_default()
 }

@@ -286,12 +286,15 @@ impl SourceArgs {
         let mirror = mirror.is_dir().then_some(mirror);
         if let Some(repo) = &self.repo {
             let bare = !repo.join(".git").exists();
-            let git = self.source == SourceKind::Git || self.link.is_some() || (self.source == SourceKind::Auto && bare);
+            let git =
+                self.source == SourceKind::Git || self.link.is_some() || (self.source == SourceKind::Auto && bare);
             let follow = self.link.as_deref().map_or_else(reference, link);
             return match repo.is_dir() {
                 true if git => Ok(Source::Git { repo: repo.clone(), follow }),
                 true => Ok(Source::Worktree { clone: repo.clone() }),
-                false => Err(ConfigError::new("--repo (BAFT_IMPORT_REPO)", repo.display(), "the folder of a repository")),
+                false => {
+                    Err(ConfigError::new("--repo (BAFT_IMPORT_REPO)", repo.display(), "the folder of a repository"))
+                }
             };
         }
         match (self.source, mirror) {
@@ -301,9 +304,10 @@ impl SourceArgs {
             (SourceKind::Git, None) => match self.clone() {
                 Some(repo) => Ok(Source::Git { repo, follow: self.link.as_deref().map_or_else(reference, link) }),
                 // git-sync may not have made it yet.
-                None if self.root.is_dir() => {
-                    Ok(Source::Git { repo: self.root.join(MIRROR), follow: link(self.link.as_deref().unwrap_or(Path::new(LINK))) })
-                }
+                None if self.root.is_dir() => Ok(Source::Git {
+                    repo: self.root.join(MIRROR),
+                    follow: link(self.link.as_deref().unwrap_or(Path::new(LINK))),
+                }),
                 None => Err(self.nothing()),
             },
             (SourceKind::Auto | SourceKind::Worktree, _) => {
@@ -316,7 +320,8 @@ impl SourceArgs {
     fn clone(&self) -> Option<PathBuf> {
         let candidates = [self.root.join(LINK), self.root.join("baseline"), self.root.clone()];
         let usable = |folder: &&PathBuf| {
-            [".git", "data", crate::dataset::CONFIG_FILE].iter().any(|name| folder.join(name).exists()) || is_bare(folder)
+            [".git", "data", crate::dataset::CONFIG_FILE].iter().any(|name| folder.join(name).exists())
+                || is_bare(folder)
         };
         candidates.iter().find(usable).cloned()
     }

@@ -29,8 +29,8 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use ledger::PublishedLedger;
 pub use metrics::metric_inventory;
-use orders::{Bell, Order};
 pub use orders::Ring;
+use orders::{Bell, Order};
 use worker::Worker;
 
 /// How long the last announcements may take at the end.

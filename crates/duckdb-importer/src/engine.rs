@@ -97,7 +97,8 @@ impl Engine {
     pub fn open(settings: Settings) -> Result<Self, ImporterError> {
         let publish = &settings.publish;
         if publish.db_name.is_empty() || publish.db_name.contains('/') {
-            let error = baft_kit::config::ConfigError::new("--db-name", &publish.db_name, "a file name without a folder");
+            let error =
+                baft_kit::config::ConfigError::new("--db-name", &publish.db_name, "a file name without a folder");
             return Err(error.into());
         }
         let workspace = Workspace::open(&publish.dir, &publish.db_name)?;
@@ -254,7 +255,11 @@ impl Engine {
         })
     }
 
-    fn was_quarantined(&self, path: &str, files: &std::collections::BTreeMap<String, crate::apply::FileRecord>) -> bool {
+    fn was_quarantined(
+        &self,
+        path: &str,
+        files: &std::collections::BTreeMap<String, crate::apply::FileRecord>,
+    ) -> bool {
         let before = self.known.as_ref().and_then(|known| known.base.files.get(path));
         before.is_some_and(|before| before.state != "ok" && files.get(path).is_some_and(|now| now.blob == before.blob))
     }
@@ -265,7 +270,8 @@ impl Engine {
 
     fn start_session(&mut self) {
         let (memory, threads, spill) = (self.settings.publish.memory, self.settings.publish.threads, self.spill_dir());
-        let opening = std::thread::Builder::new().name("duckdb".to_owned()).spawn(move || Session::open(memory, threads, &spill));
+        let opening =
+            std::thread::Builder::new().name("duckdb".to_owned()).spawn(move || Session::open(memory, threads, &spill));
         self.opening = opening.ok();
     }
 
@@ -299,5 +305,12 @@ fn spoiled(error: &ImporterError) -> bool {
 }
 
 fn report(manifest: &Manifest, counts: Counts, outcome: Outcome, duration: Duration) -> Report {
-    Report { generation: manifest.generation.clone(), commit: manifest.commit.clone(), counts, outcome, duration, phases: Vec::new() }
+    Report {
+        generation: manifest.generation.clone(),
+        commit: manifest.commit.clone(),
+        counts,
+        outcome,
+        duration,
+        phases: Vec::new(),
+    }
 }

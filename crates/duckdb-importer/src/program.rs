@@ -19,13 +19,13 @@ use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::ImporterError;
 use crate::check::run_check;
 use crate::config::{CheckArgs, Cli, Command, ImportArgs, PublishArgs, RunArgs, VerifyArgs, settings};
 use crate::daemon::{Context, Daemon, Report, Request, Ring};
 use crate::engine::{Engine, Progress};
 use crate::generation::Workspace;
 use crate::rows::Severity;
-use crate::ImporterError;
 
 /// How long one import may take before a progress bar is shown on a terminal.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -84,7 +84,8 @@ fn run(common: CommonArgs, args: RunArgs) -> ExitCode {
 
 async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError> {
     let settings = args.settings()?;
-    let log = log::init(&common).map_err(|error| ConfigError::new("--log-level", &common.log_level, error.to_string()))?;
+    let log =
+        log::init(&common).map_err(|error| ConfigError::new("--log-level", &common.log_level, error.to_string()))?;
     let signals = ImporterError::io("install signal handlers for", std::path::Path::new("SIGTERM"));
     let shutdown = Shutdown::install(common.shutdown_grace).map_err(signals)?;
     tracing::info!(build = %crate::BUILD, source = ?settings.source, workspace = %settings.publish.dir.display(), "starting");
@@ -94,8 +95,12 @@ async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError
         true => Some(Bus::connect(&args.nats, me(), Some(&registry)).await?),
         false => None,
     };
-    let context =
-        Context { metrics: registry.clone(), readiness: readiness.clone(), bus: bus.clone(), shutdown: shutdown.token() };
+    let context = Context {
+        metrics: registry.clone(),
+        readiness: readiness.clone(),
+        bus: bus.clone(),
+        shutdown: shutdown.token(),
+    };
     let daemon = Daemon::start(settings, context)?;
     look_on_hangup(&daemon)?;
     let admin = Admin { metrics: registry, readiness, pulses: vec![daemon.pulse()], build: crate::BUILD, log };
@@ -149,7 +154,8 @@ fn me() -> Identity {
 
 /// A command that does its work and ends.
 fn once(common: &CommonArgs, work: impl FnOnce() -> Result<Exit, ImporterError>) -> Result<Exit, ImporterError> {
-    let _log = log::init(common).map_err(|error| ConfigError::new("--log-level", &common.log_level, error.to_string()))?;
+    let _log =
+        log::init(common).map_err(|error| ConfigError::new("--log-level", &common.log_level, error.to_string()))?;
     baft_repo::init(&baft_repo::Settings::default()).map_err(ImporterError::repo("starting"))?;
     work()
 }
@@ -179,7 +185,10 @@ fn import(args: &ImportArgs) -> Result<Exit, ImporterError> {
 
 fn say_report(report: &Report) {
     let Report { generation, counts, outcome, duration, .. } = report;
-    let commit = report.commit.as_deref().map_or(String::new(), |commit| format!(" of commit {}", commit.get(..12).unwrap_or(commit)));
+    let commit = report
+        .commit
+        .as_deref()
+        .map_or(String::new(), |commit| format!(" of commit {}", commit.get(..12).unwrap_or(commit)));
     say(format_args!(
         "generation {}{commit}: {}; {} inserted, {} updated, {} deleted, {} unchanged, {} errors in the data; {} ms",
         generation.number,

@@ -57,7 +57,8 @@ pub fn with_table(datasets: &Datasets) -> impl Iterator<Item = &Dataset> {
 }
 
 fn typed_table(dataset: &Dataset) -> String {
-    let columns = dataset.columns.iter().map(|column| format!("{} {}", ident(&column.name), sql_type(&column.column_type)));
+    let columns =
+        dataset.columns.iter().map(|column| format!("{} {}", ident(&column.name), sql_type(&column.column_type)));
     let columns = columns.collect::<Vec<_>>().join(", ");
     format!("CREATE TABLE {} (id VARCHAR, {columns}, extra VARCHAR);\n", ident(dataset.id.as_str()))
 }

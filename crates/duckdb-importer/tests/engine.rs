@@ -80,7 +80,10 @@ fn a_changed_entity_is_one_changed_row() {
     assert_eq!(ask(&db, "SELECT description FROM gaps WHERE id = 'G01-02'"), "Deep wells");
     assert_eq!(ask(&db, "SELECT commit_oid FROM entities WHERE id = 'G01-02'"), commit);
     assert_ne!(ask(&db, "SELECT commit_oid FROM entities WHERE id = 'G01-01'"), commit);
-    assert_eq!(list(&db, "SELECT op || ' ' || id || ' ' || CAST(fields AS VARCHAR) FROM _changes"), ["update G01-02 [description]"]);
+    assert_eq!(
+        list(&db, "SELECT op || ' ' || id || ' ' || CAST(fields AS VARCHAR) FROM _changes"),
+        ["update G01-02 [description]"]
+    );
     assert_eq!(ask(&db, "SELECT updated_date FROM entities WHERE id = 'G01-02'"), "2023-11-16");
     assert_eq!(ask(&db, "SELECT updated_date FROM entities WHERE id = 'G01-01'"), "2023-11-15");
 }
@@ -132,7 +135,15 @@ fn a_file_that_cannot_be_read_keeps_its_last_good_rows() {
     assert_eq!((report.counts.updated, report.counts.errors), (1, 1));
     let db = clone.db("db");
     assert_eq!(list(&db, "SELECT id FROM entities WHERE stale ORDER BY id"), ["G01-01", "G01-02"]);
-    assert_eq!(ask(&db, "SELECT path || ' ' || (line > 8) || ' ' || (commit_oid = '{broken}') FROM _errors".replace("{broken}", &broken).as_str()), "data/gaps.yaml true true");
+    assert_eq!(
+        ask(
+            &db,
+            "SELECT path || ' ' || (line > 8) || ' ' || (commit_oid = '{broken}') FROM _errors"
+                .replace("{broken}", &broken)
+                .as_str()
+        ),
+        "data/gaps.yaml true true"
+    );
     assert_eq!(ask(&db, "SELECT state FROM _files WHERE path = 'data/gaps.yaml'"), "quarantined");
     let quarantined = engine.current().unwrap().manifest.quarantined;
     assert_eq!((quarantined.len(), quarantined[0].new), (1, true));
@@ -154,11 +165,17 @@ fn an_entity_without_an_id_hides_no_other_and_drops_none() {
     let settings = clone.commits("db");
     let mut engine = Engine::open(settings.clone()).unwrap();
     import(&mut engine);
-    clone.write("data/gaps.yaml", &GAPS.replace("- id: G01-02\n  description: Wells", "- description: Wells").replace("upper", "lower"));
+    clone.write(
+        "data/gaps.yaml",
+        &GAPS.replace("- id: G01-02\n  description: Wells", "- description: Wells").replace("upper", "lower"),
+    );
     clone.commit("lost an id");
     import_and_compare(&clone, &mut engine, &settings);
     let db = clone.db("db");
-    assert_eq!(list(&db, "SELECT id || ' ' || stale FROM entities WHERE type = 'gaps' ORDER BY id"), ["G01-01 false", "G01-02 true"]);
+    assert_eq!(
+        list(&db, "SELECT id || ' ' || stale FROM entities WHERE type = 'gaps' ORDER BY id"),
+        ["G01-01 false", "G01-02 true"]
+    );
     assert_eq!(ask(&db, "SELECT state FROM _files WHERE path = 'data/gaps.yaml'"), "partial");
 }
 
@@ -457,7 +474,10 @@ fn old_generations_go_and_the_newest_stay() {
         clone.commit("again");
         import(&mut engine);
     }
-    let mut gens: Vec<_> = std::fs::read_dir(clone.workspace("db").join("gens")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut gens: Vec<_> = std::fs::read_dir(clone.workspace("db").join("gens"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     gens.sort();
     assert_eq!(gens, ["000005", "000006", "000007"]);
 }

@@ -16,11 +16,14 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use support::{Clone, differences};
 
-const LISTS: [(&str, &str); 4] =
-    [("data/gaps.yaml", "G01-"), ("data/variables.yaml", "SV-"), ("data/observations.yaml", ""), ("data/traps.yaml", "")];
-const WORDS: [&str; 12] = [
-    "water", "wells", "Obs 001", "Obs 2", "G01-3", "SV-2", "Trap 1", "نامه", "كتاب", "B02", "dams running", "no",
+const LISTS: [(&str, &str); 4] = [
+    ("data/gaps.yaml", "G01-"),
+    ("data/variables.yaml", "SV-"),
+    ("data/observations.yaml", ""),
+    ("data/traps.yaml", ""),
 ];
+const WORDS: [&str; 12] =
+    ["water", "wells", "Obs 001", "Obs 2", "G01-3", "SV-2", "Trap 1", "نامه", "كتاب", "B02", "dams running", "no"];
 
 #[derive(Debug, Clone, PartialEq)]
 enum Entity {
@@ -188,7 +191,16 @@ impl World {
                 // A merge that takes our side: first parents only count.
                 self.clone.commit("ours");
                 if let Some(other) = self.branches.pop() {
-                    self.clone.git(&["merge", "-q", "-s", "ours", "-m", "merged", &other, "--allow-unrelated-histories"]);
+                    self.clone.git(&[
+                        "merge",
+                        "-q",
+                        "-s",
+                        "ours",
+                        "-m",
+                        "merged",
+                        &other,
+                        "--allow-unrelated-histories",
+                    ]);
                 }
             }
             16 => {

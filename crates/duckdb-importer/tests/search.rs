@@ -7,7 +7,9 @@ use duckdb::{Connection, params};
 
 fn empty() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
-    connection.execute_batch("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false").unwrap();
+    connection
+        .execute_batch("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
+        .unwrap();
     connection.execute_batch(&schema_ddl(SCHEMA_ENTITIES)).unwrap();
     connection
 }
@@ -37,7 +39,11 @@ fn sql_and_rust_cut_every_character_alike() {
     // Combining marks and letters that came with Unicode 16 and 17: one side's tables know them, the other's do not yet.
     let young = |code: u32| matches!(code, 0x5c8 | 0x5c9 | 0x88f | 0x897 | 0xb53 | 0xb54 | 0xc5c | 0xcdc | 0x1acf..=0x1aff | 0x1c89 | 0x1c8a | 0xa7cb..=0xa7ff | 0x10000..);
     let unexpected: Vec<_> = different.iter().filter(|(code, _)| !young(*code)).collect();
-    assert!(unexpected.is_empty() && different.len() < 6_000, "{} differ, unexpectedly {unexpected:#?}", different.len());
+    assert!(
+        unexpected.is_empty() && different.len() < 6_000,
+        "{} differ, unexpectedly {unexpected:#?}",
+        different.len()
+    );
 }
 
 #[test]
@@ -61,7 +67,9 @@ fn sql_and_rust_cut_texts_alike() {
 
 fn add(connection: &Connection, docid: i32, ids: &[&str], title: &str, content: &str) {
     let document = document(ids, title, "", content);
-    connection.execute("INSERT INTO fts_main_entities.docs VALUES (?, ?, ?)", params![docid, ids[0], document.len]).unwrap();
+    connection
+        .execute("INSERT INTO fts_main_entities.docs VALUES (?, ?, ?)", params![docid, ids[0], document.len])
+        .unwrap();
     for posting in &document.postings {
         let known = "SELECT coalesce((SELECT termid FROM fts_main_entities.dict WHERE term = ?), 0)";
         let mut term: i32 = connection.query_row(known, [&posting.word], |row| row.get(0)).unwrap();
@@ -91,7 +99,13 @@ fn found(connection: &Connection, query: &str, options: &str) -> Vec<String> {
 #[test]
 fn the_macro_finds_ids_forms_of_words_and_persian_text() {
     let connection = empty();
-    add(&connection, 1, &["G28-01"], "Sanctions relief", "The economy depends on sanctions. See G28-02, G28-02, G28-02.");
+    add(
+        &connection,
+        1,
+        &["G28-01"],
+        "Sanctions relief",
+        "The economy depends on sanctions. See G28-02, G28-02, G28-02.",
+    );
     add(&connection, 2, &["G28-02"], "Water", "Wells and dams, running dry");
     add(&connection, 3, &["Obs-51", "Obs-051"], "Theology", "ولایت مطلقه فقیه");
     for (query, expected) in [

@@ -136,7 +136,8 @@ fn broken_and_hostile_files_are_quarantined_and_the_rest_goes_on() {
     place.wait_for("two");
     let errors: Vec<String> = {
         let connection = open(&place.db()).unwrap();
-        let mut statement = connection.prepare("SELECT DISTINCT path FROM _errors WHERE severity = 'error' ORDER BY 1").unwrap();
+        let mut statement =
+            connection.prepare("SELECT DISTINCT path FROM _errors WHERE severity = 'error' ORDER BY 1").unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
     assert_eq!(errors, ["data/scenarios.yaml", "data/sessions.yaml", "data/traps.yaml", "data/variables.yaml"]);

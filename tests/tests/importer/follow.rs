@@ -28,7 +28,8 @@ fn git_sync_and_the_importer_work_together() {
     let place = Place::new();
     let root = place.path("sync");
     let (root, url) = (root.display().to_string(), remote.url());
-    let args = ["--repo", &url, "--root", &root, "--link", "framework", "--period", "100ms", "--admin-addr", "127.0.0.1:0"];
+    let args =
+        ["--repo", &url, "--root", &root, "--link", "framework", "--period", "100ms", "--admin-addr", "127.0.0.1:0"];
     let _sync = Process::spawn_bin("git-sync", args, &[("NATS_URL", "")]);
     // The importer may well be there first.
     let _importer = place.run(&["--root", &root, "--source", "git", "--poll", "1h"], &[]);

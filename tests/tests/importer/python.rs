@@ -35,7 +35,8 @@ print("looks", looks, "last", last, duckdb.__version__)
 fn reads_while_the_importer_publishes(venv: &str, version: &str) {
     let python: PathBuf = workspace().join(".tools").join(venv).join("bin/python");
     let asked = Command::new(&python).args(["-c", "import duckdb; print(duckdb.__version__)"]).output();
-    let there = asked.as_ref().is_ok_and(|output| output.status.success() && output.stdout.starts_with(version.as_bytes()));
+    let there =
+        asked.as_ref().is_ok_and(|output| output.status.success() && output.stdout.starts_with(version.as_bytes()));
     if !there {
         eprintln!("skipped: no duckdb {version} in {} (`make tools` puts it there)", python.display());
         return;

@@ -7,7 +7,9 @@ use duckdb::{Appender, Connection, params};
 use super::books::{append_errors, append_files};
 use super::index::IndexBuilder;
 use super::typed::{SectionStage, Stage};
-use super::{ErrorRecord, FileRecord, Meta, Micros, append_entity, appender, finish, run, section_key, temp_appender, wrote};
+use super::{
+    ErrorRecord, FileRecord, Meta, Micros, append_entity, appender, finish, run, section_key, temp_appender, wrote,
+};
 use crate::ImporterError;
 use crate::dataset::Datasets;
 use crate::engine::DatedRow;
@@ -73,7 +75,13 @@ impl<'c> Builder<'c> {
     ///
     /// # Errors
     /// When DuckDB refuses.
-    pub fn entity(&mut self, dated: &DatedRow, document: Document, path: &str, dataset: &str) -> Result<(), ImporterError> {
+    pub fn entity(
+        &mut self,
+        dated: &DatedRow,
+        document: Document,
+        path: &str,
+        dataset: &str,
+    ) -> Result<(), ImporterError> {
         let docid = self.next_docid;
         self.next_docid += 1;
         let row = &dated.row;

@@ -25,17 +25,15 @@ pub(super) struct Stage<'c> {
 impl<'c> Stage<'c> {
     pub(super) fn open(connection: &'c Connection, dataset: &Dataset) -> Result<Self, ImporterError> {
         let name = format!("stage_{}", dataset.id.as_str());
-        let columns = dataset.columns.iter().enumerate().map(|(n, column)| format!("c{n} {}", staged_type(&column.column_type)));
+        let columns =
+            dataset.columns.iter().enumerate().map(|(n, column)| format!("c{n} {}", staged_type(&column.column_type)));
         let columns = columns.collect::<Vec<_>>().join(", ");
         let sql = format!("CREATE OR REPLACE TEMP TABLE {} (id VARCHAR, {columns}, extra VARCHAR)", ident(&name));
         run(connection, "making a staging table", &sql)?;
         let values = dataset.columns.iter().enumerate().map(|(n, column)| unpack(n, &column.column_type));
         let values = values.collect::<Vec<_>>().join(", ");
-        let insert = format!(
-            "INSERT INTO {} SELECT id, {values}, extra FROM temp.{}",
-            ident(dataset.id.as_str()),
-            ident(&name)
-        );
+        let insert =
+            format!("INSERT INTO {} SELECT id, {values}, extra FROM temp.{}", ident(dataset.id.as_str()), ident(&name));
         Ok(Self { connection, insert, appender: temp_appender(connection, &name)? })
     }
 
@@ -90,7 +88,8 @@ impl<'c> SectionStage<'c> {
 
     pub(super) fn finish(self) -> Result<(), ImporterError> {
         finish(self.appender)?;
-        let sql = format!("INSERT INTO sections SELECT * REPLACE ({} AS tags) FROM temp.stage_sections", unpack_list("tags"));
+        let sql =
+            format!("INSERT INTO sections SELECT * REPLACE ({} AS tags) FROM temp.stage_sections", unpack_list("tags"));
         run(self.connection, "filling the sections", &sql)
     }
 }
@@ -138,7 +137,9 @@ fn pack(value: &TypedValue) -> Value {
 }
 
 fn unpack_list(column: &str) -> String {
-    format!("CASE WHEN {column} = '' THEN [] WHEN {column} IS NOT NULL THEN string_split(substr({column}, 2), chr(31)) END")
+    format!(
+        "CASE WHEN {column} = '' THEN [] WHEN {column} IS NOT NULL THEN string_split(substr({column}, 2), chr(31)) END"
+    )
 }
 
 fn unpack(n: usize, column: &ColumnType) -> String {
@@ -148,9 +149,10 @@ fn unpack(n: usize, column: &ColumnType) -> String {
         ColumnType::TextList => unpack_list(&name),
         ColumnType::Records(fields) => {
             // Part 1 is what stands before the first field: nothing.
-            let fields = fields.iter().enumerate().map(|(n, field)| {
-                format!("{}: nullif(string_split(r, chr(31))[{}], chr(30))", ident(field), n + 2)
-            });
+            let fields = fields
+                .iter()
+                .enumerate()
+                .map(|(n, field)| format!("{}: nullif(string_split(r, chr(31))[{}], chr(30))", ident(field), n + 2));
             let fields = fields.collect::<Vec<_>>().join(", ");
             format!(
                 "CASE WHEN {name} = '' THEN [] WHEN {name} IS NOT NULL \

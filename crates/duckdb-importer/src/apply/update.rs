@@ -131,10 +131,12 @@ pub fn update(
     touch_rows(connection, &delta.touched)?;
     change_sections(connection, delta)?;
     resolve_edges(connection, delta)?;
-    let documents = delta.rows.iter().map(|new| (new.docid, new.dated.row.id.as_str(), entity_document(&new.dated.row)));
+    let documents =
+        delta.rows.iter().map(|new| (new.docid, new.dated.row.id.as_str(), entity_document(&new.dated.row)));
     update_index(connection, SCHEMA_ENTITIES, &delta.gone_docs, &documents.collect::<Vec<_>>())?;
     let keys: Vec<_> = delta.sections.iter().map(|new| section_key(&new.path, &new.section.pointer)).collect();
-    let documents = delta.sections.iter().zip(&keys).map(|(new, key)| (new.docid, key.as_str(), section_document(&new.section)));
+    let documents =
+        delta.sections.iter().zip(&keys).map(|(new, key)| (new.docid, key.as_str(), section_document(&new.section)));
     update_index(connection, SCHEMA_SECTIONS, &delta.gone_sections, &documents.collect::<Vec<_>>())?;
     if !delta.paths.is_empty() {
         stage_names(connection, "stage_paths", &delta.paths)?;
@@ -228,10 +230,21 @@ fn touch_rows(connection: &Connection, touched: &[Touch]) -> Result<(), Importer
     finish(stage)?;
     // Each column by itself: a column that is not touched is not written again.
     let mut sql = String::new();
-    for columns in [&["line_start", "line_end"][..], &["source_path"], &["blob_oid", "commit_oid", "updated_date"], &["schema_valid", "stale"]] {
+    for columns in [
+        &["line_start", "line_end"][..],
+        &["source_path"],
+        &["blob_oid", "commit_oid", "updated_date"],
+        &["schema_valid", "stale"],
+    ] {
         let set = columns.iter().map(|column| format!("{column} = s.{column}")).collect::<Vec<_>>().join(", ");
-        let differ = columns.iter().map(|column| format!("t.{column} IS DISTINCT FROM s.{column}")).collect::<Vec<_>>().join(" OR ");
-        sql.push_str(&format!("UPDATE entities AS t SET {set} FROM temp.stage_touched AS s WHERE t.docid = s.docid AND ({differ});"));
+        let differ = columns
+            .iter()
+            .map(|column| format!("t.{column} IS DISTINCT FROM s.{column}"))
+            .collect::<Vec<_>>()
+            .join(" OR ");
+        sql.push_str(&format!(
+            "UPDATE entities AS t SET {set} FROM temp.stage_touched AS s WHERE t.docid = s.docid AND ({differ});"
+        ));
     }
     run(connection, "updating rows", &sql)
 }
@@ -269,7 +282,8 @@ fn change_sections(connection: &Connection, delta: &Delta) -> Result<(), Importe
 
 fn resolve_edges(connection: &Connection, delta: &Delta) -> Result<(), ImporterError> {
     if delta.rows.iter().any(|new| !new.dated.row.edges.is_empty()) {
-        let sql = "CREATE OR REPLACE TEMP TABLE stage_edges (src_id VARCHAR, field VARCHAR, raw VARCHAR, target VARCHAR)";
+        let sql =
+            "CREATE OR REPLACE TEMP TABLE stage_edges (src_id VARCHAR, field VARCHAR, raw VARCHAR, target VARCHAR)";
         run(connection, "making a staging table", sql)?;
         let mut stage = temp_appender(connection, "stage_edges")?;
         for row in delta.rows.iter().map(|new| &new.dated.row) {
@@ -301,7 +315,8 @@ fn append_changes(connection: &Connection, changes: &[Change], meta: &Meta, now:
     if changes.is_empty() {
         return Ok(meta.next_change);
     }
-    let sql = "CREATE OR REPLACE TEMP TABLE stage_changes AS SELECT * REPLACE (''::VARCHAR AS fields) FROM _changes LIMIT 0";
+    let sql =
+        "CREATE OR REPLACE TEMP TABLE stage_changes AS SELECT * REPLACE (''::VARCHAR AS fields) FROM _changes LIMIT 0";
     run(connection, "making a staging table", sql)?;
     let mut stage = temp_appender(connection, "stage_changes")?;
     let mut next = meta.next_change;

@@ -169,7 +169,11 @@ fn below(root: &Path, path: &Path) -> Result<String, ImporterError> {
             .collect()
     });
     parts.map(|parts| parts.join("/")).ok_or_else(|| {
-        ImporterError::Refused(format!("{} is not inside {}; name files of the repository", path.display(), root.display()))
+        ImporterError::Refused(format!(
+            "{} is not inside {}; name files of the repository",
+            path.display(),
+            root.display()
+        ))
     })
 }
 
@@ -217,7 +221,10 @@ mod tests {
     #[test]
     fn one_id_in_two_files_is_an_error_naming_both() {
         let dir = repository(&[
-            ("baft-import.toml", "version = 1\n[[dataset]]\nname = \"items\"\nfiles = [\"data/*.yaml\"]\nlist = \"/entries\"\nid = [\"id\"]\n"),
+            (
+                "baft-import.toml",
+                "version = 1\n[[dataset]]\nname = \"items\"\nfiles = [\"data/*.yaml\"]\nlist = \"/entries\"\nid = [\"id\"]\n",
+            ),
             ("data/a.yaml", "entries:\n- id: X-1\n"),
             ("data/b.yaml", "entries:\n- id: X-1\n"),
         ]);

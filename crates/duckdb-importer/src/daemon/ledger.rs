@@ -126,7 +126,8 @@ impl PublishedLedger {
         let Some(published) = Workspace::look(&self.dir, &self.db_name) else { return };
         let lineage = published.manifest.generation.lineage;
         if self.announced.lineage != lineage {
-            let first = manifests_after(&self.dir, 0).into_iter().find(|manifest| manifest.generation.lineage == lineage);
+            let first =
+                manifests_after(&self.dir, 0).into_iter().find(|manifest| manifest.generation.lineage == lineage);
             let number = first.map_or(0, |manifest| manifest.generation.number.saturating_sub(1));
             self.announced = Announced { lineage, number, sent: 0 };
             self.waiting = None;

@@ -43,7 +43,11 @@ impl Metrics {
                 SECONDS,
                 &["phase"],
             ),
-            changed: r.counter_vec("rows_changed_total", "Entities by what happened to them (inserted, updated, deleted)", &["op"]),
+            changed: r.counter_vec(
+                "rows_changed_total",
+                "Entities by what happened to them (inserted, updated, deleted)",
+                &["op"],
+            ),
             rings: r.counter_vec(
                 "doorbells_total",
                 "Reasons to look at the source (poll, watch, rescan, event, request, schedule)",
@@ -56,7 +60,8 @@ impl Metrics {
             ),
             rows: r.int_gauge_vec("entities", "Published entities by type", &["type"]),
             generation: r.int_gauge("generation", "Number of the published generation"),
-            published: r.int_gauge("published_timestamp_seconds", "When the generation was published, in seconds since 1970"),
+            published: r
+                .int_gauge("published_timestamp_seconds", "When the generation was published, in seconds since 1970"),
             bytes: r.int_gauge("database_bytes", "Size of the published file"),
             quarantined: r.int_gauge("files_quarantined", "Files whose newest version cannot be used"),
             errors: r.int_gauge("errors", "Errors in the data, as listed in _errors"),
@@ -64,8 +69,10 @@ impl Metrics {
                 "baft_import_last_success_timestamp_seconds",
                 "When the source was last looked at with success, in seconds since 1970",
             ),
-            watch_degraded: r.int_gauge("watch_degraded", "1 when file notifications do not work and files are polled instead"),
-            unannounced: r.int_gauge("events_unannounced", "Published generations that the broker has not acknowledged yet"),
+            watch_degraded: r
+                .int_gauge("watch_degraded", "1 when file notifications do not work and files are polled instead"),
+            unannounced: r
+                .int_gauge("events_unannounced", "Published generations that the broker has not acknowledged yet"),
         };
         // Alerts compare with these before anything happened.
         for result in ["unchanged", "incremental", "rebuilt", "failed"] {

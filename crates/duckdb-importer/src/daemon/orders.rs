@@ -26,7 +26,8 @@ pub enum Ring {
 
 impl Ring {
     /// All of them.
-    pub(super) const ALL: [Self; 6] = [Self::Poll, Self::Watch, Self::Rescan, Self::Event, Self::Request, Self::Schedule];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Poll, Self::Watch, Self::Rescan, Self::Event, Self::Request, Self::Schedule];
 
     /// One word.
     #[must_use]

@@ -29,7 +29,11 @@ pub(super) fn serve(bus: &Bus, settings: &Settings, handle: &Handle, shutdown: C
         .start(shutdown)
 }
 
-async fn run(handle: &Handle, time_left: Duration, request: ImportRunRequest) -> Result<ImportRunResponse, RequestError> {
+async fn run(
+    handle: &Handle,
+    time_left: Duration,
+    request: ImportRunRequest,
+) -> Result<ImportRunResponse, RequestError> {
     let request = Request { full: request.full, commit: request.commit };
     match tokio::time::timeout(time_left, handle.import(request)).await {
         Ok(Ok(report)) => Ok(response(report)),

@@ -65,7 +65,20 @@ impl Worker {
         imports.not_ready("the source has not been looked at yet");
         let watch = Watch::new(bell, metrics.watch_degraded.clone());
         let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
-        Self { settings, engine, status, metrics, database, imports, pulse, announcer, announced, watch, backoff, retry: None }
+        Self {
+            settings,
+            engine,
+            status,
+            metrics,
+            database,
+            imports,
+            pulse,
+            announcer,
+            announced,
+            watch,
+            backoff,
+            retry: None,
+        }
     }
 
     /// Works until told to stop.
@@ -89,7 +102,8 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) if Instant::now() < due => continue,
                 Err(RecvTimeoutError::Timeout) => self.metrics.ring(Ring::Poll),
             }
-            poll = Instant::now() + if self.watch.degraded() { self.settings.poll.min(DEGRADED_POLL) } else { self.settings.poll };
+            poll = Instant::now()
+                + if self.watch.degraded() { self.settings.poll.min(DEGRADED_POLL) } else { self.settings.poll };
             self.serve(answers);
         }
     }
@@ -147,7 +161,9 @@ impl Worker {
         let before = digest(&self.engine);
         if self.import(&Request { full: true, commit: None }).is_ok() && digest(&self.engine) != before {
             self.metrics.self_check_failures.inc();
-            tracing::error!("the database that was carried on differed from one built anew, which is published now; please report this");
+            tracing::error!(
+                "the database that was carried on differed from one built anew, which is published now; please report this"
+            );
         }
     }
 
@@ -223,7 +239,8 @@ impl Worker {
         let manifest = published.manifest;
         self.metrics.published(&manifest);
         let quarantined = manifest.quarantined.into_iter();
-        let quarantined = quarantined.map(|file| QuarantinedFile { path: file.path, line: file.line, message: file.message });
+        let quarantined =
+            quarantined.map(|file| QuarantinedFile { path: file.path, line: file.line, message: file.message });
         let import = ImportStatus {
             generation: Some(manifest.generation),
             commit: manifest.commit,

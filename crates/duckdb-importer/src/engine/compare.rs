@@ -21,7 +21,8 @@ pub fn entities(
     meta: &mut Meta,
     delta: &mut Delta,
 ) -> Result<(), ImporterError> {
-    let dataset_of = |path: &str| datasets.for_path(path).map(|dataset| dataset.id.as_str().to_owned()).unwrap_or_default();
+    let dataset_of =
+        |path: &str| datasets.for_path(path).map(|dataset| dataset.id.as_str().to_owned()).unwrap_or_default();
     let mut old: HashMap<String, StoredRow> = old.into_iter().map(|row| (row.id.clone(), row)).collect();
     let mut updated: Vec<(StoredRow, usize)> = Vec::new();
     for (path, outcome) in outcomes.iter_mut() {
@@ -31,7 +32,9 @@ pub fn entities(
                 delta.rows.push(NewRow { dated, path: path.clone(), dataset: outcome.dataset.clone(), docid });
             };
             match before {
-                Some(before) if before.base.hash == dated.row.row_hash && dataset_of(&before.path) == outcome.dataset => {
+                Some(before)
+                    if before.base.hash == dated.row.row_hash && dataset_of(&before.path) == outcome.dataset =>
+                {
                     if differs(&before, &dated, path) {
                         delta.touched.push(Touch { docid: before.docid, path: path.clone(), dated });
                     }
@@ -107,7 +110,8 @@ fn change(op: &'static str, old: Option<&StoredRow>, new: Option<&DatedRow>, fie
 /// Top-level fields of two JSON objects that are not equal.
 #[must_use]
 pub fn changed_fields(old: &str, new: &str) -> Vec<String> {
-    let parse = |text: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap_or_default();
+    let parse =
+        |text: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap_or_default();
     let (old, new) = (parse(old), parse(new));
     let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     names.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect()
@@ -202,6 +206,7 @@ pub fn shown(old: &[StoredRow]) -> HashMap<String, String> {
 /// Every id that a question about ownership can be about.
 #[must_use]
 pub fn ids_in_question(outcomes: &BTreeMap<String, Outcome>, before: &HashMap<String, String>) -> Vec<String> {
-    let ids: HashSet<_> = outcomes.values().flat_map(|outcome| &outcome.rows).map(|dated| dated.row.id.clone()).collect();
+    let ids: HashSet<_> =
+        outcomes.values().flat_map(|outcome| &outcome.rows).map(|dated| dated.row.id.clone()).collect();
     ids.union(&before.keys().cloned().collect()).cloned().collect()
 }

@@ -87,12 +87,16 @@ pub fn committed_files(
 #[must_use]
 pub fn files_now(committed: &BTreeMap<String, Oid>, saved: Option<&BTreeMap<String, Saved>>) -> Files {
     let Some(saved) = saved else {
-        return committed.iter().map(|(path, blob)| (path.clone(), Now { blob: *blob, saved: None, committed: true })).collect();
+        return committed
+            .iter()
+            .map(|(path, blob)| (path.clone(), Now { blob: *blob, saved: None, committed: true }))
+            .collect();
     };
     let now = |(path, file): (&String, &Saved)| {
         let there = committed.get(path);
         let differs = there != Some(&file.blob);
-        let now = Now { blob: file.blob, saved: differs.then_some((file.modified, file.age)), committed: there.is_some() };
+        let now =
+            Now { blob: file.blob, saved: differs.then_some((file.modified, file.age)), committed: there.is_some() };
         (path.clone(), now)
     };
     saved.iter().map(now).collect()
@@ -131,7 +135,8 @@ pub fn plan(
         let before = base.files.get(schema).map(|file| file.good_blob.clone().unwrap_or_else(|| file.blob.clone()));
         let before = before.filter(|blob| !blob.is_empty());
         if before != rules.schema_blob(schema).map(|blob| blob.to_string()) {
-            let of_dataset = files.keys().filter(|path| rules.datasets.for_path(path).is_some_and(|d| d.id == dataset.id));
+            let of_dataset =
+                files.keys().filter(|path| rules.datasets.for_path(path).is_some_and(|d| d.id == dataset.id));
             read.extend(of_dataset.cloned());
         }
     }

@@ -232,7 +232,8 @@ impl Versions<'_> {
         }
         if let Some(good) = good {
             let here: std::collections::HashSet<_> = rows.iter().map(|pending| pending.row.id.clone()).collect();
-            let kept: Vec<_> = self.parsed(good)?.entities.iter().filter(|row| !here.contains(&row.id)).cloned().collect();
+            let kept: Vec<_> =
+                self.parsed(good)?.entities.iter().filter(|row| !here.contains(&row.id)).cloned().collect();
             rows.extend(kept.into_iter().map(|row| Pending { row, stale: true, from: good, open: true }));
         }
         Ok(Some(rows))
@@ -263,7 +264,8 @@ impl Versions<'_> {
             if state == FileState::Unparsable {
                 continue;
             }
-            let hashes: HashMap<_, _> = parsed.entities.iter().map(|row| (row.id.as_str(), row.row_hash.as_str())).collect();
+            let hashes: HashMap<_, _> =
+                parsed.entities.iter().map(|row| (row.id.as_str(), row.row_hash.as_str())).collect();
             for pending in rows.iter_mut().filter(|pending| pending.open && pending.from < index) {
                 match hashes.get(pending.row.id.as_str()) {
                     Some(hash) if *hash == pending.row.row_hash => pending.from = index,
@@ -284,7 +286,9 @@ impl Versions<'_> {
         match self.task.end {
             End::Base(base) if pending.open => match base.rows.get(&pending.row.id) {
                 Some(row) if row.stale => None,
-                Some(row) if row.hash == pending.row.row_hash && row.since.commit != WORKTREE => Some(row.since.clone()),
+                Some(row) if row.hash == pending.row.row_hash && row.since.commit != WORKTREE => {
+                    Some(row.since.clone())
+                }
                 _ if base.clean => in_chain(),
                 _ => None,
             },

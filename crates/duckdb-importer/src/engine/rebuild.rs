@@ -96,23 +96,29 @@ fn fill(
     let mut owners: HashMap<String, String> = HashMap::new();
     let mut files: Vec<FileRecord> = Vec::new();
     let mut errors: Vec<ErrorRecord> = Vec::new();
-    pool::each(&tasks, threads, scenery.contents(), |task, blobs| prepare(read(task, blobs)?), |_, mut prepared| {
-        // Files come in path order, so an id that is taken belongs to an earlier file.
-        let outcome = &mut prepared.outcome;
-        resolve::drop_lost(outcome, |id| owners.get(id).cloned());
-        for dated in &outcome.rows {
-            owners.insert(dated.row.id.clone(), outcome.path.clone());
-            let document = prepared.entities.remove(&dated.row.id).unwrap_or_default();
-            builder.entity(dated, document, &outcome.path, &outcome.dataset)?;
-        }
-        for (section, document) in outcome.sections.iter().zip(prepared.sections) {
-            builder.section(section, document, &outcome.path)?;
-        }
-        files.push(file_record(outcome));
-        errors.extend(error_records(&outcome.issues, &outcome.since));
-        progress.done.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    })?;
+    pool::each(
+        &tasks,
+        threads,
+        scenery.contents(),
+        |task, blobs| prepare(read(task, blobs)?),
+        |_, mut prepared| {
+            // Files come in path order, so an id that is taken belongs to an earlier file.
+            let outcome = &mut prepared.outcome;
+            resolve::drop_lost(outcome, |id| owners.get(id).cloned());
+            for dated in &outcome.rows {
+                owners.insert(dated.row.id.clone(), outcome.path.clone());
+                let document = prepared.entities.remove(&dated.row.id).unwrap_or_default();
+                builder.entity(dated, document, &outcome.path, &outcome.dataset)?;
+            }
+            for (section, document) in outcome.sections.iter().zip(prepared.sections) {
+                builder.section(section, document, &outcome.path)?;
+            }
+            files.push(file_record(outcome));
+            errors.extend(error_records(&outcome.issues, &outcome.since));
+            progress.done.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        },
+    )?;
     let (records, issues) = scenery.rule_records(&scenery.rule_files());
     files.extend(records);
     errors.extend(issues);
@@ -122,11 +128,14 @@ fn fill(
 fn prepare(reading: Reading) -> Result<Prepared, ImporterError> {
     match reading {
         Reading::Done(outcome) => {
-            let entities = outcome.rows.iter().map(|dated| (dated.row.id.clone(), entity_document(&dated.row))).collect();
+            let entities =
+                outcome.rows.iter().map(|dated| (dated.row.id.clone(), entity_document(&dated.row))).collect();
             let sections = outcome.sections.iter().map(section_document).collect();
             Ok(Prepared { outcome: *outcome, entities, sections })
         }
-        Reading::NeedsHistory => Err(ImporterError::Refused("the whole history was given, and more was asked for".to_owned())),
+        Reading::NeedsHistory => {
+            Err(ImporterError::Refused("the whole history was given, and more was asked for".to_owned()))
+        }
     }
 }
 
@@ -142,7 +151,8 @@ fn count_all(connection: &Connection, meta: Meta) -> Result<(Meta, Counts), Impo
 fn tell_changes(connection: &Connection, meta: Meta) -> Result<(Meta, Counts), ImporterError> {
     let failed = || ImporterError::db("comparing with the generation before");
     connection.execute_batch("INSERT INTO _changes SELECT * FROM old._changes").map_err(failed())?;
-    let differing = "FROM entities AS n FULL JOIN old.entities AS o ON o.id = n.id WHERE n.row_hash IS DISTINCT FROM o.row_hash";
+    let differing =
+        "FROM entities AS n FULL JOIN old.entities AS o ON o.id = n.id WHERE n.row_hash IS DISTINCT FROM o.row_hash";
     let read = || {
         let sql = format!("SELECT n.id, o.content, n.content {differing} AND n.id IS NOT NULL AND o.id IS NOT NULL");
         let mut statement = connection.prepare(&sql)?;
@@ -176,7 +186,12 @@ fn tell_changes(connection: &Connection, meta: Meta) -> Result<(Meta, Counts), I
         let count = connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map_err(failed())?;
         Ok(count.unsigned_abs())
     };
-    let counts = Counts { inserted: count("insert")?, updated: count("update")?, deleted: count("delete")?, ..Counts::default() };
+    let counts = Counts {
+        inserted: count("insert")?,
+        updated: count("update")?,
+        deleted: count("delete")?,
+        ..Counts::default()
+    };
     let told = i64::try_from(counts.inserted + counts.updated + counts.deleted).unwrap_or(0);
     let meta = Meta { next_change: first + told, ..meta };
     meta.write_again(connection)?;

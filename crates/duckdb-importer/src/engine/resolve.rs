@@ -70,7 +70,10 @@ pub fn drawn_in(
         let owner = owned.get(*id).filter(|owner| *first < owner.as_str())?;
         Some((*id, Some(owner)))
     });
-    let left = before.iter().filter(|(id, path)| claimed.get(id.as_str()) != Some(&path.as_str())).map(|(id, _)| (id.as_str(), None));
+    let left = before
+        .iter()
+        .filter(|(id, path)| claimed.get(id.as_str()) != Some(&path.as_str()))
+        .map(|(id, _)| (id.as_str(), None));
     for (id, owner) in taken.chain(left) {
         more.extend(owner.cloned());
         more.extend(losers.get(id).into_iter().flatten().cloned());

@@ -110,7 +110,16 @@ pub fn schemas(
 }
 
 fn issue(path: &str, line: u32, col: u32, code: &'static str, message: String) -> Issue {
-    Issue { path: path.to_owned(), line, col, pointer: String::new(), entity_id: None, severity: Severity::Error, code, message }
+    Issue {
+        path: path.to_owned(),
+        line,
+        col,
+        pointer: String::new(),
+        entity_id: None,
+        severity: Severity::Error,
+        code,
+        message,
+    }
 }
 
 impl Rules {

@@ -207,7 +207,12 @@ impl Scenery {
     }
 
     /// A file to be read.
-    pub(super) fn task<'a>(&'a self, path: &'a str, chain: &'a [Version], base: Option<&'a BaseFile>) -> Option<Task<'a>> {
+    pub(super) fn task<'a>(
+        &'a self,
+        path: &'a str,
+        chain: &'a [Version],
+        base: Option<&'a BaseFile>,
+    ) -> Option<Task<'a>> {
         let dataset = self.rules.datasets.for_path(path)?;
         Some(Task {
             path,
@@ -264,7 +269,8 @@ impl Scenery {
             return Ok(());
         }
         // A mirror that git-sync had to make again has the same path and is another repository.
-        let id = FileId::of(&path.join(if git.exists() { ".git" } else { "." })).map_err(ImporterError::io("open the repository", &path))?;
+        let id = FileId::of(&path.join(if git.exists() { ".git" } else { "." }))
+            .map_err(ImporterError::io("open the repository", &path))?;
         if self.repo.as_ref().is_none_or(|(_, _, known)| !known.same_inode(&id)) {
             self.forget_repository();
             let repo = Repo::open(&path).map_err(ImporterError::repo("opening it"))?;
@@ -311,7 +317,9 @@ fn declaration_now(
         overlay.insert(blob, content.into());
         return Ok(Some((blob, (!committed).then_some(0))));
     }
-    let (Some(repo), Some(commit), Ok(path)) = (repo, target.commit(), RepoPath::new(CONFIG_FILE)) else { return Ok(None) };
+    let (Some(repo), Some(commit), Ok(path)) = (repo, target.commit(), RepoPath::new(CONFIG_FILE)) else {
+        return Ok(None);
+    };
     let entries = repo.list(commit, Some(&path)).map_err(ImporterError::repo("looking for the declaration"))?;
     Ok(entries.first().map(|entry| (entry.oid, None)))
 }

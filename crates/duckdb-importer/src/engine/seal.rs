@@ -69,7 +69,12 @@ fn readings(datasets: &Datasets) -> Vec<Reading> {
         reading("aliases", "alias, id", "aliases", true),
         reading("_files", files, "_files", true),
         reading("_errors", errors, "_errors", true),
-        reading("_changes", "seq, generation, commit_oid, op, type, id, old_hash, new_hash, fields, observed_at", "_changes", false),
+        reading(
+            "_changes",
+            "seq, generation, commit_oid, op, type, id, old_hash, new_hash, fields, observed_at",
+            "_changes",
+            false,
+        ),
         reading("_meta", "key, value", "_meta", false),
         reading("docids", "docid, imported_at", "entities", false),
         reading("section_docids", "docid", "sections", false),
@@ -80,7 +85,12 @@ fn readings(datasets: &Datasets) -> Vec<Reading> {
         all.push(reading(name, &format!("id, {columns}, extra"), &ident(name), true));
     }
     for schema in [SCHEMA_ENTITIES, SCHEMA_SECTIONS] {
-        for (table, columns) in [("docs", "docid, name, len"), ("dict", "termid, term, stem"), ("terms", "docid, fieldid, termid, tf"), ("fields", "fieldid, field")] {
+        for (table, columns) in [
+            ("docs", "docid, name, len"),
+            ("dict", "termid, term, stem"),
+            ("terms", "docid, fieldid, termid, tf"),
+            ("fields", "fieldid, field"),
+        ] {
             all.push(reading(&format!("{schema}.{table}"), columns, &format!("{schema}.{table}"), false));
         }
     }
@@ -106,15 +116,20 @@ fn digests<'a>(
     let sql = readings.map(|reading| reading.sql.as_str()).collect::<Vec<_>>().join(" UNION ALL ");
     let read = || {
         let mut statement = connection.prepare(&sql)?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, TableDigest { rows: row.get(1)?, sum: row.get(2)? })))?;
+        let rows =
+            statement.query_map([], |row| Ok((row.get(0)?, TableDigest { rows: row.get(1)?, sum: row.get(2)? })))?;
         rows.collect::<Result<BTreeMap<_, _>, duckdb::Error>>()
     };
     read().map_err(ImporterError::db("reading every table"))
 }
 
 /// The digest of every table by content: what must be equal however a database was made. The file in use is read.
-pub fn table_digests(connection: &Connection, datasets: &Datasets) -> Result<BTreeMap<String, TableDigest>, ImporterError> {
-    let all: Vec<_> = readings(datasets).into_iter().filter(|reading| reading.content).chain(index_readings()).collect();
+pub fn table_digests(
+    connection: &Connection,
+    datasets: &Datasets,
+) -> Result<BTreeMap<String, TableDigest>, ImporterError> {
+    let all: Vec<_> =
+        readings(datasets).into_iter().filter(|reading| reading.content).chain(index_readings()).collect();
     digests(connection, all.iter())
 }
 
@@ -154,7 +169,8 @@ fn read_back(connection: &Connection, datasets: &Datasets) -> Result<Sealed, Imp
 
 fn rows_by_type(connection: &Connection) -> Result<(i64, BTreeMap<String, u64>), ImporterError> {
     let read = || {
-        let mut statement = connection.prepare("SELECT type, count(*), count(DISTINCT id) FROM entities GROUP BY type")?;
+        let mut statement =
+            connection.prepare("SELECT type, count(*), count(DISTINCT id) FROM entities GROUP BY type")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
         let mut ids = 0;
         let mut by_type = BTreeMap::new();
@@ -184,7 +200,8 @@ fn quarantined(
     let errors = read().map_err(ImporterError::db("reading _errors"))?;
     let count = errors.len() as u64;
     // The last one of a path to be inserted is its first in the file.
-    let first: BTreeMap<_, _> = errors.into_iter().map(|(path, line, column, message)| (path, (line, column, message))).collect();
+    let first: BTreeMap<_, _> =
+        errors.into_iter().map(|(path, line, column, message)| (path, (line, column, message))).collect();
     let found = files.values().filter(|file| file.state != "ok").map(|file| {
         let (line, column, message) = first.get(&file.path).cloned().unwrap_or_default();
         Quarantined { path: file.path.clone(), line, column, message, new: false }

@@ -135,7 +135,9 @@ pub fn claims(
     let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
     let sql = "SELECT id, source_path FROM entities WHERE id IN (FROM temp.stage_ids) AND source_path NOT IN (FROM temp.stage_paths)";
     let owned = all(connection, "reading ids", sql, pair)?.into_iter().collect();
-    let sql = format!("SELECT entity_id, path FROM _errors WHERE code = '{ELSEWHERE}' AND entity_id IN (FROM temp.stage_ids)");
+    let sql = format!(
+        "SELECT entity_id, path FROM _errors WHERE code = '{ELSEWHERE}' AND entity_id IN (FROM temp.stage_ids)"
+    );
     let mut losers: HashMap<String, Vec<String>> = HashMap::new();
     for (id, path) in all(connection, "reading _errors", &sql, pair)? {
         losers.entry(id).or_default().push(path);
@@ -146,7 +148,8 @@ pub fn claims(
 /// Which of these files have lost an id to another.
 pub fn with_lost_ids(connection: &Connection, paths: &[String]) -> Result<Vec<String>, ImporterError> {
     stage_names(connection, "stage_paths", paths)?;
-    let sql = format!("SELECT DISTINCT path FROM _errors WHERE code = '{ELSEWHERE}' AND path IN (FROM temp.stage_paths)");
+    let sql =
+        format!("SELECT DISTINCT path FROM _errors WHERE code = '{ELSEWHERE}' AND path IN (FROM temp.stage_paths)");
     all(connection, "reading _errors", &sql, |row| row.get(0))
 }
 

@@ -128,7 +128,13 @@ impl Engine {
     }
 
     /// Reads the files of the plan and writes what they change into the copy, in one transaction.
-    fn apply(&mut self, plan: &Plan, known: &Known, mut meta: Meta, now: Micros) -> Result<(Meta, Counts), ImporterError> {
+    fn apply(
+        &mut self,
+        plan: &Plan,
+        known: &Known,
+        mut meta: Meta,
+        now: Micros,
+    ) -> Result<(Meta, Counts), ImporterError> {
         let threads = self.settings.publish.threads;
         self.session()?;
         let Some(session) = &self.session else { return Err(ImporterError::Stopped) };
@@ -231,27 +237,37 @@ fn read_files(
             let tasks: Vec<_> = paths
                 .iter()
                 .zip(&chains)
-                .filter_map(|(path, (chain, complete))| {
-                    scenery.task(path, chain, base.get(path).filter(|_| !complete))
-                })
+                .filter_map(|(path, (chain, complete))| scenery.task(path, chain, base.get(path).filter(|_| !complete)))
                 .collect();
-            pool::each(&tasks, threads, scenery.contents(), |task, blobs| read(task, blobs), |index, reading| {
-                match reading {
-                    Reading::Done(outcome) => outcomes.push(*outcome),
-                    Reading::NeedsHistory => again.push(tasks[index].path.to_owned()),
-                }
-                Ok(())
-            })?;
+            pool::each(
+                &tasks,
+                threads,
+                scenery.contents(),
+                |task, blobs| read(task, blobs),
+                |index, reading| {
+                    match reading {
+                        Reading::Done(outcome) => outcomes.push(*outcome),
+                        Reading::NeedsHistory => again.push(tasks[index].path.to_owned()),
+                    }
+                    Ok(())
+                },
+            )?;
         }
     }
     let chains = again.iter().map(|path| scenery.versions(path)).collect::<Result<Vec<_>, _>>()?;
     let tasks: Vec<_> = again.iter().zip(&chains).filter_map(|(path, chain)| scenery.task(path, chain, None)).collect();
-    pool::each(&tasks, threads, scenery.contents(), |task, blobs| read(task, blobs), |_, reading| {
-        if let Reading::Done(outcome) = reading {
-            outcomes.push(*outcome);
-        }
-        Ok(())
-    })?;
+    pool::each(
+        &tasks,
+        threads,
+        scenery.contents(),
+        |task, blobs| read(task, blobs),
+        |_, reading| {
+            if let Reading::Done(outcome) = reading {
+                outcomes.push(*outcome);
+            }
+            Ok(())
+        },
+    )?;
     Ok(outcomes)
 }
 

@@ -44,7 +44,9 @@ pub fn verify(settings: &Settings, watch: impl FnOnce(Arc<Progress>)) -> Result<
         return Err(ImporterError::Refused("nothing is published yet; run an import first".to_owned()));
     };
     let number = published.manifest.generation.number;
-    published.check().map_err(|why| ImporterError::Refused(format!("generation {number}: {why}; the next import rebuilds it")))?;
+    published
+        .check()
+        .map_err(|why| ImporterError::Refused(format!("generation {number}: {why}; the next import rebuilds it")))?;
     let beside = Beside::new()?;
     let mut settings = settings.clone();
     settings.publish.dir.clone_from(&beside.0);
@@ -86,11 +88,12 @@ impl Drop for Beside {
 
 fn compare(published: &BTreeMap<String, TableDigest>, rebuilt: &BTreeMap<String, TableDigest>) -> Verification {
     let tables: std::collections::BTreeSet<_> = published.keys().chain(rebuilt.keys()).collect();
-    let differences = tables.iter().filter(|table| published.get(**table) != rebuilt.get(**table)).map(|table| Difference {
-        table: (*table).clone(),
-        published: published.get(*table).cloned(),
-        rebuilt: rebuilt.get(*table).cloned(),
-    });
+    let differences =
+        tables.iter().filter(|table| published.get(**table) != rebuilt.get(**table)).map(|table| Difference {
+            table: (*table).clone(),
+            published: published.get(*table).cloned(),
+            rebuilt: rebuilt.get(*table).cloned(),
+        });
     Verification {
         tables: tables.len(),
         rows: rebuilt.values().map(|digest| digest.rows).sum(),

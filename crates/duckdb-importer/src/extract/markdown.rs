@@ -109,8 +109,7 @@ pub(super) fn sections(body: &str, first_line: u32, kind: &str, doc_id: &str) ->
     // Levels and pointers of the sections that are open.
     let mut open: Vec<(i64, String)> = Vec::new();
     let mut fence: Option<&str> = None;
-    let mut line = first_line;
-    for text in body.split_inclusive('\n') {
+    for (line, text) in (first_line..).zip(body.split_inclusive('\n')) {
         let trimmed = text.trim();
         let mark = ["```", "~~~"].into_iter().find(|mark| trimmed.starts_with(mark));
         match (fence, mark) {
@@ -147,7 +146,6 @@ pub(super) fn sections(body: &str, first_line: u32, kind: &str, doc_id: &str) ->
         {
             row.content.push_str(text);
         }
-        line += 1;
     }
     for row in &mut rows {
         row.content = row.content.trim().to_owned();

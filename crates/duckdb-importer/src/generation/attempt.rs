@@ -40,7 +40,9 @@ impl Attempt {
     pub fn sync_early(&self) {
         let path = self.db.clone();
         // The sync that counts is the one in `publish`; when this one fails, so will that.
-        let _ = std::thread::Builder::new().name("sync".to_owned()).spawn(move || fs::File::open(path).and_then(|file| file.sync_data()));
+        let _ = std::thread::Builder::new()
+            .name("sync".to_owned())
+            .spawn(move || fs::File::open(path).and_then(|file| file.sync_data()));
     }
 
     /// Refuses a file that is not one sealed piece: a write-ahead log beside it would be replayed by readers.
@@ -60,7 +62,8 @@ impl Attempt {
     /// When a step fails; the link is then where it was.
     pub fn publish(mut self, workspace: &Workspace, manifest: Manifest) -> Result<Published, ImporterError> {
         self.check_sealed()?;
-        fs::set_permissions(&self.db, fs::Permissions::from_mode(0o444)).map_err(ImporterError::io("protect", &self.db))?;
+        fs::set_permissions(&self.db, fs::Permissions::from_mode(0o444))
+            .map_err(ImporterError::io("protect", &self.db))?;
         durable::sync_file(&self.db).map_err(ImporterError::io("sync", &self.db))?;
         manifest.write(&self.dir.join(MANIFEST))?;
         durable::sync_dir(&self.dir).map_err(ImporterError::io("sync", &self.dir))?;

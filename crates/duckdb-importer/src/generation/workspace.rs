@@ -133,7 +133,9 @@ impl Workspace {
     /// generations after `announced` are kept for the announcer. Gives how many were removed.
     pub fn sweep(&self, keep: usize, keep_for: Duration, announced: Option<u64>) -> usize {
         let numbers = self.numbers();
-        let Some(current) = fs::read_link(self.dir.join(CURRENT)).ok().and_then(|target| number_of(&target)) else { return 0 };
+        let Some(current) = fs::read_link(self.dir.join(CURRENT)).ok().and_then(|target| number_of(&target)) else {
+            return 0;
+        };
         let mut removed = 0;
         for (index, &number) in numbers.iter().enumerate() {
             let newer = numbers.len() - 1 - index;
@@ -228,9 +230,8 @@ pub fn forget_up_to(dir: &Path, number: u64) {
 
 fn logged(dir: &Path) -> Vec<(u64, PathBuf)> {
     let entries = fs::read_dir(dir.join(LOG)).into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries
-        .filter_map(|entry| Some((entry.path().file_stem()?.to_str()?.parse().ok()?, entry.path())))
-        .collect();
+    let mut found: Vec<_> =
+        entries.filter_map(|entry| Some((entry.path().file_stem()?.to_str()?.parse().ok()?, entry.path()))).collect();
     found.sort();
     found
 }

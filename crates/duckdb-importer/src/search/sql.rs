@@ -9,7 +9,8 @@ pub const SCHEMA_ENTITIES: &str = "fts_main_entities";
 pub const SCHEMA_SECTIONS: &str = "fts_main_sections";
 
 /// What an unknown English word may end in beyond a known stem.
-const ENDINGS: &str = "'s','es','ies','ed','d','ing','ings','e','y','ly','er','ers','al','ion','ions','ment','ments','ning','ting'";
+const ENDINGS: &str =
+    "'s','es','ies','ed','d','ing','ings','e','y','ly','er','ers','al','ion','ions','ment','ments','ning','ting'";
 
 /// The statements that create one index: tables `docs`, `dict`, `terms`, `fields`, the view `stats`, and the macros
 /// `tokenize` and `match_bm25`.

@@ -20,7 +20,11 @@ pub(super) const MAX_WORD_CHARS: usize = 64;
 #[must_use]
 pub fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
-        return if text.bytes().any(|b| b.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() };
+        return if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            text.to_ascii_lowercase().into()
+        } else {
+            text.into()
+        };
     }
     let bare = text.nfd().filter(|&c| !is_combining_mark(c)).nfc();
     bare.map(lower).filter_map(fold_letter).collect::<String>().into()
@@ -110,7 +114,14 @@ mod tests {
 
     #[test]
     fn only_english_words_have_another_stem() {
-        for (word, expected) in [("sanctions", "sanction"), ("economies", "economi"), ("g28", "g28"), ("01", "01"), ("کتاب", "کتاب"), ("is", "is")] {
+        for (word, expected) in [
+            ("sanctions", "sanction"),
+            ("economies", "economi"),
+            ("g28", "g28"),
+            ("01", "01"),
+            ("کتاب", "کتاب"),
+            ("is", "is"),
+        ] {
             assert_eq!(stem(word), expected);
         }
     }

@@ -49,7 +49,9 @@ pub fn follow(source: &Source, repo: Option<&Repo>, at: Option<&str>) -> Result<
 
 /// git-sync's link points to a folder named after the commit.
 fn linked(link: &Path) -> Result<Oid, ImporterError> {
-    let waiting = |why: String| ImporterError::NoSource(format!("git-sync has published nothing at {} yet: {why}", link.display()));
+    let waiting = |why: String| {
+        ImporterError::NoSource(format!("git-sync has published nothing at {} yet: {why}", link.display()))
+    };
     let target = std::fs::read_link(link).map_err(|error| waiting(error.to_string()))?;
     let name = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name.parse().map_err(|_| waiting(format!("its target {} is not named after a commit", target.display())))

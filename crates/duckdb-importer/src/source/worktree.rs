@@ -135,7 +135,10 @@ impl Scanner {
                 return Ok(Some((id, Saved { age: age(&meta), ..saved.clone() })));
             }
             if meta.len() > MAX_BYTES {
-                return Err(ImporterError::Refused(format!("{} is larger than 64 MiB; keep it out of the datasets", full.display())));
+                return Err(ImporterError::Refused(format!(
+                    "{} is larger than 64 MiB; keep it out of the datasets",
+                    full.display()
+                )));
             }
             let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
             match File::open(&full).and_then(|mut file| file.read_to_end(&mut content)) {

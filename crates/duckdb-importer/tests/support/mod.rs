@@ -112,7 +112,10 @@ pub fn differences(carried: &Path, built: &Path) -> Vec<String> {
     let mut rows = vec![
         ("entities".to_owned(), "SELECT * EXCLUDE (imported_at, docid) FROM {db}.entities".to_owned()),
         ("sections".to_owned(), "SELECT * EXCLUDE (docid) FROM {db}.sections".to_owned()),
-        ("_meta".to_owned(), "FROM {db}._meta WHERE key IN ('rules', 'schema_version', 'history_truncated')".to_owned()),
+        (
+            "_meta".to_owned(),
+            "FROM {db}._meta WHERE key IN ('rules', 'schema_version', 'history_truncated')".to_owned(),
+        ),
     ];
     let mut tables: Vec<String> = {
         let sql = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'built' AND schema_name = 'main'";

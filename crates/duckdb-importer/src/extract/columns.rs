@@ -171,7 +171,7 @@ fn percent(doc: &Document<'_>, id: Id, value: &Value<'_>, pick: impl Fn((f64, f6
 
 /// `7-13%`, `7–13 %`, `7% to 13%` or `10%` at the start of a text.
 fn percent_range(text: &str) -> Option<(f64, f64)> {
-    fn number<'t>(text: &'t str) -> Option<(f64, &'t str)> {
+    fn number(text: &str) -> Option<(f64, &str)> {
         let len = text.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
         Some((text[..len].parse().ok()?, &text[len..]))
     }

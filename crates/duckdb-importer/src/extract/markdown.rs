@@ -42,13 +42,11 @@ fn split(text: &str) -> Result<Option<(&str, &str, u32)>, YamlError> {
         return Ok(None);
     }
     let mut pos = first_end + 1;
-    let mut line = 2;
-    for whole in text[pos..].split_inclusive('\n') {
+    for (line, whole) in (2..).zip(text[pos..].split_inclusive('\n')) {
         if is_fence(whole, &["---", "..."]) {
             return Ok(Some((&text[first_end + 1..pos], &text[pos + whole.len()..], line + 1)));
         }
         pos += whole.len();
-        line += 1;
     }
     let message = "the front matter that starts here is never closed; add a line '---' after it";
     Err(YamlError::at(Mark { line: 1, col: 1 }, ErrorKind::Syntax, message))

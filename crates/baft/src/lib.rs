@@ -96,8 +96,12 @@ fn client(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    // clap cannot leave hidden commands out of a script, so they are left out of the command.
+    let full = command();
+    let shown = full.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut command = clap::Command::new("baft").args(full.get_arguments().cloned()).subcommands(shown);
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command(), "baft", &mut script);
+    clap_complete::generate(shell, &mut command, "baft", &mut script);
     let mut out = output::Out::new();
     out.line(String::from_utf8_lossy(&script).trim_end())?;
     out.flush()

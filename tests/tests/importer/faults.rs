@@ -19,9 +19,7 @@ fn a_second_importer_on_a_folder_refuses_with_one_line() {
     let (code, said) = place.import(&remote.bare(), &[]);
     assert_eq!((code, said.lines().count()), (75, 1), "{said}");
     assert!(said.contains("locked by another process"), "{said}");
-    let second = Place::new();
-    let workspace = place.workspace().display().to_string();
-    let mut second = second.follow(&remote.bare(), &["--workspace", &workspace], &[]);
+    let mut second = place.follow(&remote.bare(), &[], &[]);
     assert_eq!(second.wait(SOON).code(), Some(75), "{}", second.logs());
 }
 

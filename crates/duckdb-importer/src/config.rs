@@ -29,7 +29,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Follow the source and publish every change, until told to stop
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Import once and exit
     Import(ImportArgs),
     /// Read, validate and lint the files as they are saved, without a database; for editors, pre-commit hooks and CI

@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
     let common = cli.common;
     let result = match cli.command {
         Command::Healthcheck => return health::healthcheck(common.admin_addr, "/readyz").into(),
-        Command::Run(args) => return run(common, args),
+        Command::Run(args) => return run(common, *args),
         Command::Import(args) => once(&common, || import(&args)),
         Command::Check(args) => check(&args),
         Command::Stats(args) => stats(&args),
@@ -113,7 +113,7 @@ async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError
         // A generation in the making is simply dropped; the next start begins again.
         () = async {
             shutdown.begun().await;
-            tokio::time::sleep_until(shutdown.deadline().into()).await;
+            tokio::time::sleep_until(shutdown.deadline()).await;
         } => Ok(()),
         error = async move { match unusable {
             Some(bus) => bus.failed().await,

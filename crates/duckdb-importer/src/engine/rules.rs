@@ -42,12 +42,12 @@ pub struct Rules {
 /// Versions of a file, newest first, all of them.
 pub type Versions<'a> = dyn FnMut(&str) -> Result<Vec<Version>, ImporterError> + 'a;
 
+/// The datasets in effect, the version of the declaration they come from (nothing for the built-in ones), and what is wrong
+/// with the newest version.
+pub type Declared = (Arc<Datasets>, Option<Oid>, Vec<Issue>);
+
 /// Finds the datasets in effect.
-pub fn datasets(
-    now: Option<Oid>,
-    versions: &mut Versions<'_>,
-    blobs: &Blobs<'_>,
-) -> Result<(Arc<Datasets>, Option<Oid>, Vec<Issue>), ImporterError> {
+pub fn datasets(now: Option<Oid>, versions: &mut Versions<'_>, blobs: &Blobs<'_>) -> Result<Declared, ImporterError> {
     let Some(blob) = now else { return Ok((Arc::new(Datasets::built_in()), None, Vec::new())) };
     let parse = |blob| -> Result<_, ImporterError> {
         let bytes = blobs(blob)?;

@@ -330,7 +330,8 @@ fn a_damaged_generation_is_not_carried_on() {
     let clone = sample();
     let settings = clone.commits("db");
     let mut engine = Engine::open(settings.clone()).unwrap();
-    let damages: [(&str, fn(&std::path::Path)); 3] = [
+    type Damage = fn(&std::path::Path);
+    let damages: [(&str, Damage); 3] = [
         ("tampered", |db| {
             let mut bytes = std::fs::read(db).unwrap();
             let middle = bytes.len() / 2;

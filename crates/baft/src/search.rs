@@ -53,19 +53,20 @@ enum Kind {
     Section,
 }
 
-/// An id or alias written exactly comes first, whatever its score.
+/// An id or alias written exactly comes first, whatever its score. What is written as one word (`G28-01`) is looked for as
+/// one: everything that shares a part of it would drown what was meant.
 const ENTITIES: &str = "
 SELECT id, type, coalesce(title, ''), nullif(status, ''), coalesce(source_path, ''), line_start::BIGINT, coalesce(stale, false),
     coalesce(content, ''), score,
     lower(id) = lower($1) OR id IN (SELECT id FROM aliases WHERE lower(alias) = lower($1)) AS exact
-FROM (SELECT *, fts_main_entities.match_bm25(id, $1) AS score FROM entities WHERE $2 IS NULL OR type = $2)
+FROM (SELECT *, fts_main_entities.match_bm25(id, $1, conjunctive := $4) AS score FROM entities WHERE $2 IS NULL OR type = $2)
 WHERE score IS NOT NULL OR exact
 ORDER BY exact DESC, score DESC, id LIMIT $3";
 
 const SECTIONS: &str = "
 SELECT coalesce(doc_id, ''), coalesce(doc_kind, ''), coalesce(pointer, ''), coalesce(title, ''), coalesce(source_path, ''),
     line_start::BIGINT, coalesce(content, ''), score
-FROM (SELECT *, fts_main_sections.match_bm25(key, $1) AS score FROM sections)
+FROM (SELECT *, fts_main_sections.match_bm25(key, $1, conjunctive := $3) AS score FROM sections)
 WHERE score IS NOT NULL
 ORDER BY score DESC, key LIMIT $2";
 
@@ -125,16 +126,17 @@ fn entities(
     wanted: &Wanted,
 ) -> duckdb::Result<(Vec<Hit>, usize)> {
     let mut statement = database.connection().prepare(ENTITIES)?;
-    let mut rows = statement.query(duckdb::params![query, kind, limit])?;
+    let mut rows = statement.query(duckdb::params![query, kind, limit, is_one_word(query)])?;
     let (mut results, mut exact) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let content: String = row.get(7)?;
         let title: String = row.get(2)?;
-        let hits = wanted.of_json(&content);
+        let id: String = row.get(0)?;
+        let hits = wanted.of_json(&content, &id);
         exact += usize::from(row.get::<_, bool>(9)?);
         results.push(Hit {
             kind: Kind::Entity,
-            id: row.get(0)?,
+            id,
             entity_type: row.get(1)?,
             pointer: None,
             title: one_line(&title),
@@ -153,7 +155,7 @@ fn entities(
 
 fn sections(database: &Database, query: &str, limit: i64, wanted: &Wanted) -> duckdb::Result<Vec<Hit>> {
     let mut statement = database.connection().prepare(SECTIONS)?;
-    let mut rows = statement.query(duckdb::params![query, limit])?;
+    let mut rows = statement.query(duckdb::params![query, limit, is_one_word(query)])?;
     let mut results = Vec::new();
     while let Some(row) = rows.next()? {
         let content: String = row.get(6)?;
@@ -176,6 +178,10 @@ fn sections(database: &Database, query: &str, limit: i64, wanted: &Wanted) -> du
         });
     }
     Ok(results)
+}
+
+fn is_one_word(query: &str) -> bool {
+    !query.contains(char::is_whitespace)
 }
 
 fn show(hit: &Hit, query: &str, out: &mut Out) -> Result<(), Failure> {

@@ -50,13 +50,14 @@ impl Wanted {
         self.best(text, String::new()).1
     }
 
-    /// The best piece of the strings in an entity's content, with the field it stands in.
+    /// The best piece of the strings in an entity's content, with the field it stands in. Its own id is shown anyway.
     #[must_use]
-    pub fn of_json(&self, content: &str) -> Snippet {
+    pub fn of_json(&self, content: &str, own_id: &str) -> Snippet {
         let Ok(value) = serde_json::from_str::<Value>(content) else { return self.of_text(content) };
         let mut leaves = Vec::new();
         strings(&value, "", &mut leaves);
         let mut best: (usize, Snippet) = (0, Snippet::default());
+        leaves.retain(|(_, text)| !text.eq_ignore_ascii_case(own_id));
         for (field, text) in leaves {
             let found = self.best(text, field);
             // The first of equals; before anything is found, the longest text says most about the entity.
@@ -200,7 +201,8 @@ mod tests {
     #[test]
     fn of_an_entity_the_field_is_named_and_keys_are_no_text() {
         let content = r#"{"id":"G1","status":"flow","notes":[{"flow":"none"},{"text":"night flow\nis high"}]}"#;
-        let snippet = Wanted::new("night flow").of_json(content);
+        let snippet = Wanted::new("night flow").of_json(content, "G1");
         assert_eq!((snippet.field.as_str(), snippet.text.as_str()), ("notes.text", "night flow is high"));
+        assert_eq!(Wanted::new("G1").of_json(content, "G1").field, "notes.text");
     }
 }

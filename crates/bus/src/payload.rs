@@ -3,13 +3,19 @@
 //!
 //! Commit and blob names are plain hexadecimal strings here: the bus does not know git.
 
+mod commit;
 mod git;
 mod import;
 mod misc;
 
+pub use commit::{
+    CommitApplyRequest, CommitApplyResponse, CommitCheck, CommitConfirmRequest, CommitConfirmResponse,
+    CommitPullResponse, CommitReleaseRequest, CommitReleaseResponse, CommitRunRequest, CommitRunResponse, CommitStatus,
+    Edit, Epoch, GitConflict, GitHeld, HeldFile, HeldReason, ParkedBranch, Person, Standing,
+};
 pub use git::{
     ChangeStatus, ChangedFile, FailureClass, GitCommitted, GitPushed, GitStatus, GitSyncFailed, GitSyncRequest,
-    GitSyncResponse, GitSynced, Trigger, cap_changes,
+    GitSyncResponse, GitSynced, Trigger, cap_changes, cap_paths,
 };
 pub use import::{
     Counts, EntityChanged, EntityOp, Generation, ImportPublished, ImportQuarantined, ImportRunRequest,

@@ -33,8 +33,14 @@ fn golden(name: &str, current: &Value) -> Value {
 fn with_unknown_fields(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let mut fields: serde_json::Map<String, Value> =
-                fields.iter().map(|(name, value)| (name.clone(), with_unknown_fields(value))).collect();
+            let mut fields: serde_json::Map<String, Value> = fields
+                .iter()
+                .map(|(name, value)| match name.as_str() {
+                    // What an entity is set to is the caller's.
+                    "set" => (name.clone(), value.clone()),
+                    _ => (name.clone(), with_unknown_fields(value)),
+                })
+                .collect();
             // Maps of counts hold numbers only.
             if fields.is_empty() || !fields.values().all(Value::is_number) {
                 fields.insert("a_field_of_tomorrow".into(), json!({ "x": [1] }));
@@ -135,6 +141,7 @@ fn events_of_git_keep_their_form() {
         commit: oid('c'),
         parent: Some(oid('b')),
         files: vec!["data/obs.yaml".into()],
+        truncated: true,
         session_id: Some("01J9Z3W5Q6M8T7R2K4N1B0V9XC".into()),
         author: "Ann <ann@example.org>".into(),
     });
@@ -144,8 +151,29 @@ fn events_of_git_keep_their_form() {
         commit: oid('c'),
         parent: None,
         files: vec![],
+        truncated: false,
         session_id: None,
         author: "Ann <ann@example.org>".into(),
+    });
+    event(GitConflict {
+        repo: "https://git.example.org/team/framework.git".into(),
+        reference: "refs/heads/main".into(),
+        agent: "desk-1".into(),
+        rescue_branch: "refs/heads/rescue/desk-1/cccccccccccc".into(),
+        paths: vec!["data/obs.yaml".into()],
+        truncated: false,
+        base: Some(oid('a')),
+        ours: oid('c'),
+        theirs: oid('b'),
+    });
+    event(GitHeld {
+        repo: "https://git.example.org/team/framework.git".into(),
+        reference: "refs/heads/main".into(),
+        agent: "desk-1".into(),
+        paths: vec!["data/obs.yaml".into()],
+        truncated: false,
+        reason: HeldReason::Unparsable,
+        message: "line 12: did not find expected key".into(),
     });
 }
 
@@ -218,9 +246,137 @@ fn requests_and_answers_keep_their_form() {
         },
     );
     // What a person types with `nats req`.
+    assert_eq!(serde_json::from_str::<CommitRunRequest>("{}").unwrap(), CommitRunRequest::default());
+    assert_eq!(serde_json::from_str::<CommitConfirmRequest>("{}").unwrap(), CommitConfirmRequest::default());
     assert_eq!(serde_json::from_str::<GitSyncRequest>("{}").unwrap(), GitSyncRequest::default());
     assert_eq!(serde_json::from_str::<ImportRunRequest>("{}").unwrap(), ImportRunRequest::default());
     assert_eq!(serde_json::from_str::<Empty>("{}").unwrap(), Empty {});
+}
+
+fn run_response() -> CommitRunResponse {
+    CommitRunResponse {
+        commit: Some(oid('c')),
+        files: vec!["data/obs.yaml".into()],
+        held: vec![HeldFile { path: "notes/.env".into(), reason: HeldReason::Secret, message: "a token".into() }],
+        pushed: true,
+        parked: Some("refs/heads/rescue/desk-1/cccccccccccc".into()),
+        problems: vec!["the remote cannot be reached".into()],
+    }
+}
+
+#[test]
+fn requests_to_commit_agent_and_its_answers_keep_their_form() {
+    let epoch = Epoch { incarnation: "01J9Z3W5Q6M8T7R2K4N1B0V9XC".into(), revision: 7 };
+    let ann = Person { name: "Ann".into(), email: "ann@example.org".into() };
+    message(
+        "commit.run.request",
+        CommitRunRequest {
+            message: Some("Trends of week 12".into()),
+            session_id: Some("ses-20260301-093000-ann".into()),
+            epoch: Some(epoch.clone()),
+            paths: Some(vec!["data".into()]),
+            author: Some(ann.clone()),
+        },
+    );
+    message("commit.run.response", run_response());
+    let set = json!({ "trend": "deteriorating", "source.year": 2026 });
+    message(
+        "commit.apply.request",
+        CommitApplyRequest {
+            session_id: Some("ses-20260301-093000-ann".into()),
+            epoch: Some(epoch),
+            base: Some(oid('b')),
+            changes: vec![
+                Edit::File { file: "data/obs.yaml".into(), content: Some("a: 1\n".into()) },
+                Edit::File { file: "data/old.yaml".into(), content: None },
+                Edit::Entity {
+                    kind: "variables".into(),
+                    id: "SV-03".into(),
+                    set: set.as_object().unwrap().clone(),
+                    unset: vec!["note".into()],
+                },
+            ],
+            message: Some("SV-03 deteriorates".into()),
+            author: Some(ann),
+        },
+    );
+    message(
+        "commit.apply.response",
+        CommitApplyResponse {
+            commit: Some(oid('c')),
+            paths: vec!["data/obs.yaml".into()],
+            pushed: true,
+            problems: vec!["the index is locked".into()],
+        },
+    );
+    message(
+        "commit.pull.response",
+        CommitPullResponse {
+            old: Some(oid('a')),
+            new: Some(oid('b')),
+            changed_files: 2,
+            parked: Some("refs/heads/rescue/desk-1/cccccccccccc".into()),
+            problems: vec!["data/obs.yaml is open".into()],
+        },
+    );
+    let check = CommitCheck {
+        as_of: Some("2026-03-01T09:30:00.000Z".into()),
+        state: Standing::Diverged,
+        ahead: 1,
+        behind: 2,
+        dirty_files: 3,
+        message: "1 commit to push, 2 to bring in".into(),
+    };
+    message("commit.check.response", check.clone());
+    message(
+        "commit.status.response",
+        CommitStatus {
+            check,
+            agent: "desk-1".into(),
+            repo: "https://git.example.org/team/framework.git".into(),
+            reference: "refs/heads/main".into(),
+            clone: "/srv/clone".into(),
+            head: Some(oid('c')),
+            unpushed: 1,
+            parked: vec![ParkedBranch {
+                branch: "refs/heads/rescue/desk-1/cccccccccccc".into(),
+                commit: oid('c'),
+                pushed: true,
+                paths: vec!["data/obs.yaml".into()],
+            }],
+            held: run_response().held,
+            repo_state: "rebase".into(),
+            index_lock_age_s: Some(90),
+            last_success_at: Some("2026-03-01T09:30:00.000Z".into()),
+            last_push_at: Some("2026-03-01T09:29:00.000Z".into()),
+            problems: vec!["the remote cannot be reached".into()],
+        },
+    );
+    message("commit.confirm.request", CommitConfirmRequest { deletions: Some(40) });
+    message("commit.confirm.response", CommitConfirmResponse { confirmed: 40, run: run_response() });
+    message("commit.release.request", CommitReleaseRequest { paths: vec!["notes/.env".into()] });
+    message(
+        "commit.release.response",
+        CommitReleaseResponse { released: vec!["notes/.env".into()], run: run_response() },
+    );
+}
+
+#[test]
+fn an_edit_that_says_too_little_or_too_much_is_refused_with_what_it_should_say() {
+    let refused = |text: &str| serde_json::from_str::<Edit>(text).unwrap_err().to_string();
+    assert!(refused(r#"{"file":"a.yaml"}"#).contains("null to remove"));
+    assert!(refused(r#"{"type":"gaps","id":"G1"}"#).contains("changes nothing"));
+    for text in ["{}", r#"{"file":"a","content":"","type":"gaps","id":"G1"}"#, r#"{"type":"gaps","set":{"a":1}}"#] {
+        assert!(refused(text).contains("either {file, content}"), "{text}");
+    }
+    assert!(serde_json::from_str::<Edit>(r#"{"file":"a.yaml","content":null}"#).is_ok());
+}
+
+#[test]
+fn an_epoch_of_a_bucket_made_anew_is_the_newer_one() {
+    let epoch = |incarnation: &str, revision| Epoch { incarnation: incarnation.into(), revision };
+    assert!(epoch("01A", 7) < epoch("01A", 8));
+    assert!(epoch("01A", 900) < epoch("01B", 1));
 }
 
 #[test]
@@ -229,6 +385,8 @@ fn a_word_of_tomorrow_is_understood_as_unknown() {
     assert_eq!(serde_json::from_str::<ChangeStatus>("\"renamed\"").unwrap(), ChangeStatus::Unknown);
     assert_eq!(serde_json::from_str::<FailureClass>("\"quota\"").unwrap(), FailureClass::Other);
     assert_eq!(serde_json::from_str::<EntityOp>("\"merged\"").unwrap(), EntityOp::Unknown);
+    assert_eq!(serde_json::from_str::<HeldReason>("\"mood\"").unwrap(), HeldReason::Unknown);
+    assert_eq!(serde_json::from_str::<Standing>("\"sideways\"").unwrap(), Standing::Unknown);
 }
 
 #[test]

@@ -139,6 +139,7 @@ async fn requests_and_pushes_make_it_look_and_answer() {
         commit: fourth.clone(),
         parent: Some(third),
         files: vec!["a".to_owned()],
+        truncated: false,
         session_id: None,
         author: "someone".to_owned(),
     };

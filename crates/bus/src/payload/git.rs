@@ -53,6 +53,14 @@ pub fn cap_changes(mut changes: Vec<ChangedFile>) -> (Vec<ChangedFile>, bool) {
     (changes, truncated)
 }
 
+/// The same for plain paths.
+#[must_use]
+pub fn cap_paths(paths: Vec<String>) -> (Vec<String>, bool) {
+    let changes = paths.into_iter().map(|path| ChangedFile { path, status: ChangeStatus::Modified }).collect();
+    let (kept, truncated) = cap_changes(changes);
+    (kept.into_iter().map(|change| change.path).collect(), truncated)
+}
+
 /// Why git-sync looked at the remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -156,9 +164,12 @@ pub struct GitCommitted {
     pub commit: String,
     /// Its first parent.
     pub parent: Option<String>,
-    /// The paths it changed.
+    /// The paths it changed, shortened by [`cap_paths`].
     #[serde(default)]
     pub files: Vec<String>,
+    /// `files` is not complete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
     /// The session it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
@@ -168,7 +179,7 @@ pub struct GitCommitted {
 
 impl Payload for GitCommitted {
     const TYPE: &'static str = "git.committed";
-    const VERSION: (u16, u16) = (1, 0);
+    const VERSION: (u16, u16) = (1, 1);
 }
 
 /// `git.pushed`: commit-agent pushed a commit to the remote.
@@ -183,9 +194,12 @@ pub struct GitPushed {
     pub commit: String,
     /// Its first parent.
     pub parent: Option<String>,
-    /// The paths it changed.
+    /// The paths it changed, shortened by [`cap_paths`].
     #[serde(default)]
     pub files: Vec<String>,
+    /// `files` is not complete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
     /// The session it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
@@ -195,7 +209,7 @@ pub struct GitPushed {
 
 impl Payload for GitPushed {
     const TYPE: &'static str = "git.pushed";
-    const VERSION: (u16, u16) = (1, 0);
+    const VERSION: (u16, u16) = (1, 1);
 }
 
 /// Request `git.sync`.

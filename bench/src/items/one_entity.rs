@@ -108,5 +108,5 @@ fn phases(daemon: &Daemon) -> Result<Vec<(String, f64)>> {
 
 /// The usual layout, once in each of the folders `data/part*`.
 fn declaration() -> String {
-    include_str!("../../../crates/duckdb-importer/src/dataset/built_in.toml").replace("\"data/", "\"data/part*/")
+    include_str!("../../../crates/dataset/src/dataset/built_in.toml").replace("\"data/", "\"data/part*/")
 }

@@ -41,7 +41,7 @@ impl Micros {
 
 /// The index entry of an entity.
 #[must_use]
-pub fn entity_document(row: &crate::rows::EntityRow) -> Document {
+pub fn entity_document(row: &baft_dataset::rows::EntityRow) -> Document {
     let mut ids = vec![row.id.as_str()];
     ids.extend(row.aliases.iter().map(String::as_str));
     document(&ids, &row.search.title, &row.search.tags, &row.search.content)
@@ -49,7 +49,7 @@ pub fn entity_document(row: &crate::rows::EntityRow) -> Document {
 
 /// The index entry of a section.
 #[must_use]
-pub fn section_document(section: &crate::rows::SectionRow) -> Document {
+pub fn section_document(section: &baft_dataset::rows::SectionRow) -> Document {
     document(&[], &section.title, &section.tags.join("\n"), &section.content)
 }
 

@@ -320,7 +320,7 @@ impl SourceArgs {
     fn clone(&self) -> Option<PathBuf> {
         let candidates = [self.root.join(LINK), self.root.join("baseline"), self.root.clone()];
         let usable = |folder: &&PathBuf| {
-            [".git", "data", crate::dataset::CONFIG_FILE].iter().any(|name| folder.join(name).exists())
+            [".git", "data", baft_dataset::dataset::CONFIG_FILE].iter().any(|name| folder.join(name).exists())
                 || is_bare(folder)
         };
         candidates.iter().find(usable).cloned()

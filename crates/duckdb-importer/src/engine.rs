@@ -143,7 +143,7 @@ impl Engine {
         self.progress.clone()
     }
 
-    /// Folders and files of a working tree that matter; see [`crate::dataset::Datasets::roots`].
+    /// Folders and files of a working tree that matter; see [`baft_dataset::dataset::Datasets::roots`].
     #[must_use]
     pub fn roots(&self) -> Vec<String> {
         self.scenery.datasets().roots()

@@ -1,23 +1,13 @@
 //! Baft's importer: keeps a DuckDB file in step with a git repository of YAML, JSON and Markdown.
 //!
 //! It owns the database generations and nothing else: it never writes the repository and never
-//! changes a published file. The reading side (`yaml`, `dataset`, `extract`, `schema`, `lint`,
-//! `check`) is pure and knows no database; the database side knows no YAML. They meet in [`rows`].
+//! changes a published file. What files mean is read by `baft_dataset`, which knows no database; this
+//! crate knows no YAML. They meet in [`baft_dataset::rows`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
-// Reading side.
-pub mod check;
-pub mod dataset;
-pub mod extract;
-mod lint;
-pub mod pyjson;
-pub mod rows;
-pub mod schema;
-pub mod yaml;
-
-// Database side.
 mod apply;
+pub mod check;
 pub mod config;
 pub mod daemon;
 mod db;

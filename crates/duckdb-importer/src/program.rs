@@ -25,7 +25,7 @@ use crate::config::{CheckArgs, Cli, Command, ImportArgs, PublishArgs, RunArgs, V
 use crate::daemon::{Context, Daemon, Report, Request, Ring};
 use crate::engine::{Engine, Progress};
 use crate::generation::Workspace;
-use crate::rows::Severity;
+use baft_dataset::rows::Severity;
 
 /// How long one import may take before a progress bar is shown on a terminal.
 const PATIENCE: Duration = Duration::from_secs(1);

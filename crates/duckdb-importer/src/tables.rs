@@ -1,8 +1,8 @@
 //! The tables of the published file. `entities` comes first, its first ten columns as the reference importer wrote them;
 //! then one typed table per dataset, prose, references, and the importer's own books (names with a leading underscore).
 
-use crate::dataset::{ColumnType, Dataset, Datasets};
 use crate::search;
+use baft_dataset::dataset::{ColumnType, Dataset, Datasets};
 
 /// Part of what decides whether a published file can be carried on or must be rebuilt.
 pub const SCHEMA_VERSION: u32 = 1;

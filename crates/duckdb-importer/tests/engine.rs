@@ -436,7 +436,7 @@ fn another_declaration_means_another_database() {
     let settings = clone.commits("db");
     let mut engine = Engine::open(settings.clone()).unwrap();
     import(&mut engine);
-    let built_in = include_str!("../src/dataset/built_in.toml");
+    let built_in = include_str!("../../dataset/src/dataset/built_in.toml");
     clone.write("baft-import.toml", &built_in.replace("data/gaps.yaml", "data/holes.yaml"));
     clone.git(&["mv", "data/gaps.yaml", "data/holes.yaml"]);
     clone.commit("declared");

@@ -7,7 +7,7 @@ use duckdb::{Connection, params};
 
 use super::{finish, run, wrote};
 use crate::ImporterError;
-use crate::rows::Issue;
+use baft_dataset::rows::Issue;
 
 /// One row of `_files`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Meta {
         let mut appender = super::appender(connection, "_meta")?;
         let rows = [
             ("schema_version", crate::tables::SCHEMA_VERSION.to_string()),
-            ("parser_version", crate::extract::PARSER_VERSION.to_string()),
+            ("parser_version", baft_dataset::extract::PARSER_VERSION.to_string()),
             ("importer_version", env!("CARGO_PKG_VERSION").to_owned()),
             ("lineage", self.generation.lineage.clone()),
             ("generation", self.generation.number.to_string()),

@@ -11,11 +11,11 @@ use super::{
     ErrorRecord, FileRecord, Meta, Micros, append_entity, appender, finish, run, section_key, temp_appender, wrote,
 };
 use crate::ImporterError;
-use crate::dataset::Datasets;
 use crate::engine::DatedRow;
-use crate::rows::SectionRow;
 use crate::search::{Document, SCHEMA_ENTITIES, SCHEMA_SECTIONS};
 use crate::tables::with_table;
+use baft_dataset::dataset::Datasets;
+use baft_dataset::rows::SectionRow;
 
 /// How references find what they name: ids first, then aliases (the first in order, should two entities claim one).
 pub(super) const RESOLVE: &str = "LEFT JOIN entities AS e ON e.id = s.target \

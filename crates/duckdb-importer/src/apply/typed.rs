@@ -5,9 +5,9 @@ use duckdb::{Appender, Connection, appender_params_from_iter};
 
 use super::{finish, run, temp_appender, wrote};
 use crate::ImporterError;
-use crate::dataset::{ColumnType, Dataset};
-use crate::rows::{EntityRow, SectionRow, TypedValue};
 use crate::tables::ident;
+use baft_dataset::dataset::{ColumnType, Dataset};
+use baft_dataset::rows::{EntityRow, SectionRow, TypedValue};
 
 /// Before every element of a list, every field of a record, and in place of a field that is absent. YAML text can hold
 /// these characters only through escapes that nobody writes; they become blanks.

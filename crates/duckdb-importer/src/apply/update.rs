@@ -12,11 +12,11 @@ use super::{
     section_key, temp_appender, wrote,
 };
 use crate::ImporterError;
-use crate::dataset::Datasets;
 use crate::engine::DatedRow;
-use crate::rows::SectionRow;
 use crate::search::{SCHEMA_ENTITIES, SCHEMA_SECTIONS};
 use crate::tables::{ident, with_table};
+use baft_dataset::dataset::Datasets;
+use baft_dataset::rows::SectionRow;
 
 /// How many entries `_changes` keeps.
 const KEPT_CHANGES: i64 = 10_000;

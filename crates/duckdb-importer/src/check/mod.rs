@@ -14,12 +14,12 @@ use std::sync::Arc;
 pub use report::Format;
 
 use crate::ImporterError;
-use crate::dataset::{CONFIG_FILE, Datasets};
 use crate::engine::id_is_elsewhere;
-use crate::extract::parse_file;
-use crate::rows::{Issue, Severity};
-use crate::schema::Schema;
 use crate::source::Scanner;
+use baft_dataset::dataset::{CONFIG_FILE, Datasets};
+use baft_dataset::extract::parse_file;
+use baft_dataset::rows::{Issue, Severity};
+use baft_dataset::schema::Schema;
 
 /// What was looked at and what was found.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::CheckReport;
-use crate::rows::{Issue, Severity};
+use baft_dataset::rows::{Issue, Severity};
 
 /// How the report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::CheckReport;
-use crate::rows::Issue;
+use baft_dataset::rows::Issue;
 
 pub(super) fn sarif(report: &CheckReport) -> String {
     let codes: BTreeSet<&str> = report.issues.iter().map(|issue| issue.code).collect();

@@ -8,8 +8,8 @@ use super::read::{DatedRow, Outcome};
 use super::stored::{self, StoredRow};
 use crate::ImporterError;
 use crate::apply::{Change, Delta, FileRecord, Meta, NewRow, NewSection, SectionTouch, Touch, error_records};
-use crate::dataset::Datasets;
-use crate::rows::{FileState, SectionRow};
+use baft_dataset::dataset::Datasets;
+use baft_dataset::rows::{FileState, SectionRow};
 
 /// Fills `delta` with what the entities of the files read now change. `old` are their rows in the database, those of
 /// files that are gone included. Numbers are taken from `meta`.

@@ -9,8 +9,8 @@ use baft_repo::{FileMode, Oid, Repo, RepoPath};
 use super::rules::Rules;
 use crate::ImporterError;
 use crate::apply::FileRecord;
-use crate::dataset::Datasets;
 use crate::source::{History, Range, Saved, Target, WORKTREE};
+use baft_dataset::dataset::Datasets;
 
 /// A file as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]

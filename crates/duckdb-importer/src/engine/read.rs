@@ -9,11 +9,11 @@ use std::sync::Arc;
 use baft_repo::Oid;
 
 use crate::ImporterError;
-use crate::dataset::Dataset;
-use crate::extract::parse_file;
-use crate::rows::{EntityRow, FileState, Issue, ParsedFile, SectionRow};
-use crate::schema::Schema;
 use crate::source::{Origin, Version, WORKTREE};
+use baft_dataset::dataset::Dataset;
+use baft_dataset::extract::parse_file;
+use baft_dataset::rows::{EntityRow, FileState, Issue, ParsedFile, SectionRow};
+use baft_dataset::schema::Schema;
 
 /// Gives the content of a blob.
 pub type Blobs<'a> = dyn Fn(Oid) -> Result<Arc<[u8]>, ImporterError> + 'a;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::read::Outcome;
-use crate::rows::{EntityRow, Issue, Severity};
+use baft_dataset::rows::{EntityRow, Issue, Severity};
 
 /// The code of the error on the file that does not keep the id.
 pub const ELSEWHERE: &str = "duplicate-id-elsewhere";

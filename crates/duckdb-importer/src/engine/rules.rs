@@ -10,10 +10,10 @@ use super::plan::Files;
 use super::read::{Blobs, chain};
 use crate::ImporterError;
 use crate::apply::{ErrorRecord, FileRecord, error_records};
-use crate::dataset::{CONFIG_FILE, Datasets};
-use crate::rows::{Issue, Severity};
-use crate::schema::Schema;
 use crate::source::Version;
+use baft_dataset::dataset::{CONFIG_FILE, Datasets};
+use baft_dataset::rows::{Issue, Severity};
+use baft_dataset::schema::Schema;
 
 /// A schema in effect.
 #[derive(Debug, Clone)]
@@ -138,7 +138,7 @@ impl Rules {
     /// A database made by other rules must be rebuilt.
     #[must_use]
     pub fn fingerprint(&self, strict: bool) -> String {
-        let (tables, parser) = (crate::tables::SCHEMA_VERSION, crate::extract::PARSER_VERSION);
+        let (tables, parser) = (crate::tables::SCHEMA_VERSION, baft_dataset::extract::PARSER_VERSION);
         let strict = if strict { "strict" } else { "lenient" };
         format!("{tables}.{parser}.{strict}.{}", self.datasets.fingerprint())
     }

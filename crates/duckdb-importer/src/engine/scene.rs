@@ -14,9 +14,9 @@ use super::rules::{self, Rules};
 use crate::ImporterError;
 use crate::apply::{ErrorRecord, FileRecord};
 use crate::config::{Settings, Source};
-use crate::dataset::{CONFIG_FILE, Datasets};
 use crate::generation::FileId;
 use crate::source::{Filter, History, Range, Saved, Scanner, Target, Version, follow};
+use baft_dataset::dataset::{CONFIG_FILE, Datasets};
 
 /// A file that cannot be read and was saved this recently may simply not be finished.
 pub(super) const SETTLING: Duration = Duration::from_millis(250);
@@ -30,7 +30,7 @@ pub(super) struct Scenery {
     pub(super) repo: Option<(Repo, PathBuf, FileId)>,
     pub(super) history: Option<History>,
     tree: Option<(Oid, BTreeMap<String, Oid>)>,
-    compiled: BTreeMap<Oid, Arc<crate::schema::Schema>>,
+    compiled: BTreeMap<Oid, Arc<baft_dataset::schema::Schema>>,
     scanner: Option<Scanner>,
     /// What is imported now.
     pub(super) target: Target,

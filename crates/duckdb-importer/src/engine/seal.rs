@@ -8,11 +8,11 @@ use duckdb::Connection;
 use super::stored;
 use crate::ImporterError;
 use crate::apply::FileRecord;
-use crate::dataset::Datasets;
 use crate::db::{Access, Session};
 use crate::generation::Quarantined;
 use crate::search::{SCHEMA_ENTITIES, SCHEMA_SECTIONS};
 use crate::tables::{ident, literal, with_table};
+use baft_dataset::dataset::Datasets;
 
 const NAME: &str = "sealed";
 

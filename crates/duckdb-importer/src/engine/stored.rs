@@ -37,7 +37,7 @@ pub struct StoredSection {
     /// Its document number.
     pub docid: i32,
     /// The section.
-    pub section: crate::rows::SectionRow,
+    pub section: baft_dataset::rows::SectionRow,
 }
 
 fn all<T>(
@@ -104,7 +104,7 @@ pub fn sections(connection: &Connection, paths: &[String]) -> Result<HashMap<Str
         let tags: String = row.get::<_, Option<String>>(11)?.unwrap_or_default();
         let count: i64 = row.get(12)?;
         let tags = if count == 0 { Vec::new() } else { tags.split('\u{1f}').map(str::to_owned).collect() };
-        let section = crate::rows::SectionRow {
+        let section = baft_dataset::rows::SectionRow {
             doc_kind: row.get(2)?,
             doc_id: row.get(3)?,
             pointer: row.get(4)?,

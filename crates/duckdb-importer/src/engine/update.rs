@@ -17,8 +17,8 @@ use crate::apply::{self, Delta, Meta, Micros};
 use crate::daemon::{self, Report};
 use crate::db::Access;
 use crate::generation::{Attempt, FileId, Published, check_alone, check_digest, copy_checked, copy_trusted};
-use crate::rows::FileState;
 use crate::source::{Range, WORKTREE};
+use baft_dataset::rows::FileState;
 
 /// The name under which a generation in the making is attached.
 pub(super) const NAME: &str = "itp";

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use baft_duckdb_importer::dataset::{CONFIG_FILE, Datasets};
-use baft_duckdb_importer::extract::parse_file;
-use baft_duckdb_importer::rows::FileState;
-use baft_duckdb_importer::yaml::{ErrorKind, Limits, parse, parse_json};
+use baft_dataset::dataset::{CONFIG_FILE, Datasets};
+use baft_dataset::extract::parse_file;
+use baft_dataset::rows::FileState;
+use baft_dataset::yaml::{ErrorKind, Limits, parse, parse_json};
 
 /// Anything linear is far below this even unoptimised on a busy machine; anything quadratic in
 /// eight size is far above.

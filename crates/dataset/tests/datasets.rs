@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use baft_duckdb_importer::dataset::{CONFIG_FILE, ColumnType, Datasets};
-use baft_duckdb_importer::extract::parse_file;
-use baft_duckdb_importer::rows::{FileState, ParsedFile, TypedValue};
-use baft_duckdb_importer::schema::Schema;
+use baft_dataset::dataset::{CONFIG_FILE, ColumnType, Datasets};
+use baft_dataset::extract::parse_file;
+use baft_dataset::rows::{FileState, ParsedFile, TypedValue};
+use baft_dataset::schema::Schema;
 
 const DOCUMENT: &str = include_str!("../../../docs/datasets.md");
 

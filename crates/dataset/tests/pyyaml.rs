@@ -7,8 +7,8 @@ mod common;
 
 use std::fmt::Write as _;
 
-use baft_duckdb_importer::pyjson;
-use baft_duckdb_importer::yaml::{Limits, parse};
+use baft_dataset::pyjson;
+use baft_dataset::yaml::{Limits, parse};
 
 const CORPUS: &str = include_str!("golden/yaml_corpus.jsonl");
 const VALUES: &str = include_str!("golden/yaml_values.jsonl");

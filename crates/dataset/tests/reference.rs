@@ -8,10 +8,10 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use baft_duckdb_importer::dataset::Datasets;
-use baft_duckdb_importer::extract::parse_file;
-use baft_duckdb_importer::rows::{FileState, ParsedFile, Severity, TypedValue};
-use baft_duckdb_importer::schema::Schema;
+use baft_dataset::dataset::Datasets;
+use baft_dataset::extract::parse_file;
+use baft_dataset::rows::{FileState, ParsedFile, Severity, TypedValue};
+use baft_dataset::schema::Schema;
 use serde_json::json;
 
 fn read(root: &Path) -> Vec<ParsedFile> {

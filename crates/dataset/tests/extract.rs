@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use baft_duckdb_importer::dataset::Datasets;
-use baft_duckdb_importer::extract::parse_file;
-use baft_duckdb_importer::rows::{FileState, ParsedFile, TypedValue};
-use baft_duckdb_importer::schema::Schema;
+use baft_dataset::dataset::Datasets;
+use baft_dataset::extract::parse_file;
+use baft_dataset::rows::{FileState, ParsedFile, TypedValue};
+use baft_dataset::schema::Schema;
 
 fn parse(path: &str, text: &str) -> ParsedFile {
     parse_with(path, text, None)

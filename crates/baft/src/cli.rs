@@ -99,7 +99,7 @@ pub struct UpArgs {
 
     /// What is shown to the remote.
     #[command(flatten)]
-    pub auth: baft_git_sync::args::AuthArgs,
+    pub auth: baft_repo::access::AccessArgs,
 }
 
 /// How `up` shows what happens.

@@ -301,6 +301,7 @@ async fn a_consumer_that_starts_now_skips_what_happened_before_and_gets_only_its
         commit: "c".into(),
         parent: None,
         files: vec![],
+        truncated: false,
         session_id: None,
         author: "a".into(),
     };

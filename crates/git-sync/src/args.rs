@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use baft_bus::NatsArgs;
-use baft_kit::config::{CommonArgs, duration};
+use baft_kit::config::{CommonArgs, duration, switch};
+use baft_repo::access::AccessArgs;
 
 /// Publishes every commit of a git remote as a complete, read-only folder behind one link that flips in one step
 ///
@@ -32,7 +33,7 @@ pub struct Cli {
     pub notify: NotifyArgs,
     /// What is shown to the remote.
     #[command(flatten)]
-    pub auth: AuthArgs,
+    pub auth: AccessArgs,
     /// HTTP for others.
     #[command(flatten)]
     pub http: HttpArgs,
@@ -208,78 +209,6 @@ pub struct NotifyArgs {
     pub error_file: Option<PathBuf>,
 }
 
-/// What is shown to the remote. Files are read on every use.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Credentials")]
-pub struct AuthArgs {
-    /// User name for the password
-    #[arg(long, env = "GITSYNC_USERNAME", value_name = "NAME")]
-    pub username: Option<String>,
-
-    /// File with the password or token, read again for every sync (or GITSYNC_PASSWORD)
-    #[arg(long, env = "GITSYNC_PASSWORD_FILE", value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
-
-    /// URL that answers username=… and password=…, asked for every sync
-    #[arg(long, env = "GITSYNC_ASKPASS_URL", value_name = "URL")]
-    pub askpass_url: Option<String>,
-
-    /// Credentials as JSON: {"url","username","password-file"} or "password"; may be repeated
-    #[arg(long, env = "GITSYNC_CREDENTIAL", value_name = "JSON")]
-    pub credential: Vec<String>,
-
-    /// Send the cookies of /etc/git-secret/cookie_file
-    #[arg(long, env = "GITSYNC_COOKIE_FILE", value_name = "BOOL", value_parser = switch, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub cookie_file: bool,
-
-    /// Private SSH key; may be repeated
-    #[arg(
-        long,
-        env = "GITSYNC_SSH_KEY_FILE",
-        value_name = "FILE",
-        value_delimiter = ',',
-        default_value = "/etc/git-secret/ssh"
-    )]
-    pub ssh_key_file: Vec<PathBuf>,
-
-    /// Check the SSH host's key
-    #[arg(long, env = "GITSYNC_SSH_KNOWN_HOSTS", value_name = "BOOL", value_parser = switch, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub ssh_known_hosts: bool,
-
-    /// The SSH hosts' keys, in OpenSSH's format
-    #[arg(
-        long,
-        env = "GITSYNC_SSH_KNOWN_HOSTS_FILE",
-        value_name = "FILE",
-        default_value = "/etc/git-secret/known_hosts"
-    )]
-    pub ssh_known_hosts_file: PathBuf,
-
-    /// Private key of a GitHub App
-    #[arg(long, env = "GITSYNC_GITHUB_APP_PRIVATE_KEY_FILE", value_name = "FILE")]
-    pub github_app_private_key_file: Option<PathBuf>,
-
-    /// Client id of the GitHub App
-    #[arg(long, env = "GITSYNC_GITHUB_APP_CLIENT_ID", value_name = "ID")]
-    pub github_app_client_id: Option<String>,
-
-    /// Application id of the GitHub App
-    #[arg(long, env = "GITSYNC_GITHUB_APP_APPLICATION_ID", value_name = "ID")]
-    pub github_app_application_id: Option<u64>,
-
-    /// Installation id of the GitHub App
-    #[arg(long, env = "GITSYNC_GITHUB_APP_INSTALLATION_ID", value_name = "ID")]
-    pub github_app_installation_id: Option<u64>,
-
-    /// Where GitHub's API is
-    #[arg(long, env = "GITSYNC_GITHUB_BASE_URL", value_name = "URL", default_value = "https://api.github.com/")]
-    pub github_base_url: String,
-
-    /// Certificate authorities (PEM) to trust for https remotes instead of the system's
-    #[arg(long, env = "BAFT_GIT_CA_FILE", value_name = "FILE")]
-    pub git_ca_file: Option<PathBuf>,
-}
-
 /// HTTP for others.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "HTTP")]
@@ -358,15 +287,6 @@ pub struct OtherArgs {
     pub(crate) ssh: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "")]
     pub(crate) sync_hook_command: Option<String>,
-}
-
-/// Booleans as Go's flags take them.
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("true or false".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use baft_kit::SecretFile;
 use baft_kit::config::ConfigError;
 use baft_repo::Oid;
+use baft_repo::access::{AccessArgs, LoginConfig, Variables};
 use baft_repo::checkout::{Access, Keep, Mode};
 use baft_repo::transport::{Credentials, KnownHosts, Remote};
 
-use crate::args::{AuthArgs, CheckoutMode, Cli};
-use crate::login::LoginConfig;
+use crate::args::{CheckoutMode, Cli};
 
 /// What is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,8 +186,8 @@ impl Config {
     ///
     /// # Errors
     /// Settings that contradict each other.
-    pub fn with_auth(mut self, auth: &AuthArgs) -> Result<Self, ConfigError> {
-        (self.remote, self.login) = crate::auth::remote(&self.remote.url, auth)?;
+    pub fn with_auth(mut self, auth: &AccessArgs) -> Result<Self, ConfigError> {
+        (self.remote, self.login) = baft_repo::access::remote(&self.remote.url, auth, Variables::GitSync)?;
         self.ca_file = auth.git_ca_file.clone();
         Ok(self)
     }

@@ -12,6 +12,7 @@ use baft_kit::durable::DirLock;
 use baft_kit::live::Pulse;
 use baft_kit::metrics::Metrics as Registry;
 use baft_kit::ready::Readiness;
+use baft_repo::access::LoginConfig;
 use baft_repo::transport::{KnownHosts, Transport};
 use baft_repo::{Checkouts, Oid};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,7 +24,6 @@ use crate::hooks::{self, Hook, Published};
 use crate::journal::JournalFile;
 use crate::ledger::SyncedLedger;
 use crate::link::Link;
-use crate::login::{AppLogin, Askpass, LoginConfig};
 use crate::metrics::Metrics;
 use crate::status::{Bell, Handle, Order, Status, Synced};
 use crate::worker::{NETWORK, Notice, State, Worker};
@@ -88,9 +88,11 @@ impl Daemon {
             JournalFile::open(&journal_path).map_err(|error| SyncError::io("opening", &journal_path, error))?;
         let journal = Arc::new(Mutex::new(journal));
         let metrics = Metrics::new(&context.metrics);
-        config.remote.credentials.login = config.login.clone().map(|login| match login {
-            LoginConfig::Askpass(url) => Arc::new(Askpass { url, calls: metrics.their_askpass.clone() }) as _,
-            LoginConfig::GithubApp(app) => Arc::new(AppLogin::new(app, metrics.their_github_app.clone())) as _,
+        config.remote.credentials.login = config.login.as_ref().map(|login| {
+            login.source(match login {
+                LoginConfig::Askpass(_) => metrics.their_askpass.clone(),
+                LoginConfig::GithubApp(_) => metrics.their_github_app.clone(),
+            })
         });
         let published = context.readiness.condition("checkout");
         published.not_ready("nothing is published yet");

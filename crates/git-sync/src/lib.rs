@@ -12,7 +12,6 @@
 
 pub mod agenda;
 pub mod args;
-mod auth;
 pub mod compat;
 mod config;
 mod daemon;
@@ -23,7 +22,6 @@ mod http;
 pub mod journal;
 mod ledger;
 mod link;
-mod login;
 mod metrics;
 mod mirror;
 mod program;
@@ -35,7 +33,6 @@ mod worker;
 pub use config::{CallHook, Config, ExecHook, Runs, Target};
 pub use daemon::{Context, Daemon, run};
 pub use error::{Failure, SyncError};
-pub use login::{GithubApp, LoginConfig};
 pub use metrics::metric_inventory;
 pub use program::main;
 pub use status::{Handle, Status, Synced};

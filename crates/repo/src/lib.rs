@@ -2,13 +2,15 @@
 //!
 //! This crate owns what Baft knows about git repositories: object ids and paths as checked types ([`Oid`], [`RepoPath`]), reading commits,
 //! trees and blobs ([`Repo`]), what changed between two commits ([`Change`]), immutable checkouts that unchanged files share by hard link
-//! ([`checkout::Checkouts`]), and the [`transport`] trait with its libgit2 implementation. It never decides *when* anything happens, never
+//! ([`checkout::Checkouts`]), the [`transport`] trait with its libgit2 implementation, and the flags that say how
+//! to get into a remote ([`access`]). It never decides *when* anything happens, never
 //! retries, never uses libgit2's checkout or index on files people look at, and it is the only crate that uses `git2`.
 //!
 //! Call [`init`] once per process before anything else: libgit2's time-outs, fsync and memory limits are process-global.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod access;
 pub mod checkout;
 mod diff;
 mod error;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use baft_duckdb_importer::Settings as ImportSettings;
 use baft_duckdb_importer::config::{Follow, Source as ImportSource};
 use baft_git_sync::Config as SyncConfig;
-use baft_git_sync::args::AuthArgs;
 use baft_kit::Exit;
 use baft_kit::config::ConfigError;
 use baft_kit::log::redact_url;
+use baft_repo::access::AccessArgs;
 use baft_repo::transport::{KnownHosts, SshAgent};
 
 use super::sample::{self, Whose};
@@ -191,7 +191,7 @@ fn folder_name(url: &str) -> String {
 }
 
 /// On somebody's own machine the remote is shown what git itself would show: the keys of the SSH agent and of `~/.ssh`.
-fn use_own_keys(sync: &mut SyncConfig, auth: &AuthArgs) {
+fn use_own_keys(sync: &mut SyncConfig, auth: &AccessArgs) {
     let Some(ssh) = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".ssh")) else { return };
     let remote = &mut sync.remote;
     remote.credentials.ssh_agent = SshAgent::Use;

@@ -20,7 +20,7 @@ use crate::redact::names_a_secret;
 use crate::secret::Secret;
 
 pub use error::ConfigError;
-pub use values::{address, bytes, duration, log_filter, show_duration};
+pub use values::{address, bytes, duration, log_filter, show_duration, switch};
 
 /// What every daemon can be told. Flatten it into the daemon's own arguments.
 #[derive(Debug, Clone, clap::Args)]

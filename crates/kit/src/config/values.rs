@@ -41,6 +41,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
+/// Reads a switch that takes a value, as Go's flags do: `true`, `false`, `1`, `0`, `t`, `f`.
+///
+/// # Errors
+/// One line saying what is allowed.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("true or false".to_owned()),
+    }
+}
+
 /// Writes a duration the way [`duration`] reads it, to the millisecond.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {

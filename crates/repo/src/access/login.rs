@@ -1,15 +1,16 @@
 //! Logins that somebody makes when the remote asks for one: an askpass URL, a GitHub App.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use baft_kit::Secret;
 use baft_kit::metrics::CounterVec;
-use baft_repo::transport::{Login, LoginSource, Password};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+
+use crate::transport::{Login, LoginSource, Password};
 
 /// Longest time one call may take.
 const CALL: Duration = Duration::from_secs(10);
@@ -23,6 +24,17 @@ pub enum LoginConfig {
     Askpass(String),
     /// A GitHub App.
     GithubApp(GithubApp),
+}
+
+impl LoginConfig {
+    /// Somebody who makes such logins, counting each call by its status (success, error).
+    #[must_use]
+    pub fn source(&self, calls: CounterVec) -> Arc<dyn LoginSource> {
+        match self {
+            Self::Askpass(url) => Arc::new(Askpass { url: url.clone(), calls }),
+            Self::GithubApp(app) => Arc::new(AppLogin::new(app.clone(), calls)),
+        }
+    }
 }
 
 /// A GitHub App and one of its installations.
@@ -40,9 +52,9 @@ pub struct GithubApp {
 
 /// Calls the askpass URL whenever the remote asks.
 #[derive(Debug)]
-pub(crate) struct Askpass {
-    pub(crate) url: String,
-    pub(crate) calls: CounterVec,
+struct Askpass {
+    url: String,
+    calls: CounterVec,
 }
 
 impl LoginSource for Askpass {
@@ -70,14 +82,14 @@ fn parse_answer(body: &str) -> Option<Login> {
 
 /// Keeps a token until it is about to expire.
 #[derive(Debug)]
-pub(crate) struct AppLogin {
+struct AppLogin {
     app: GithubApp,
     calls: CounterVec,
     token: Mutex<Option<(Secret, Instant)>>,
 }
 
 impl AppLogin {
-    pub(crate) fn new(app: GithubApp, calls: CounterVec) -> Self {
+    fn new(app: GithubApp, calls: CounterVec) -> Self {
         Self { app, calls, token: Mutex::default() }
     }
 }
@@ -152,7 +164,7 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .timeout_global(Some(CALL))
         .http_status_as_error(false)
-        .user_agent("baft-git-sync")
+        .user_agent(concat!("baft/", env!("CARGO_PKG_VERSION")))
         .build()
         .into()
 }

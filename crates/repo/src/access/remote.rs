@@ -4,14 +4,11 @@ use std::path::PathBuf;
 
 use baft_kit::config::ConfigError;
 use baft_kit::{Secret, SecretFile};
-use baft_repo::transport::{Credentials, KnownHosts, Password, Remote, SshAgent};
 use serde::Deserialize;
 
-use crate::args::AuthArgs;
-use crate::login::{GithubApp, LoginConfig};
-
-/// Where kubernetes/git-sync looks for cookies; its flag only says whether.
-const COOKIES: &str = "/etc/git-secret/cookie_file";
+use super::args::{AccessArgs, Cookies, Variables};
+use super::login::{GithubApp, LoginConfig};
+use crate::transport::{Credentials, KnownHosts, Password, Remote, SshAgent};
 
 /// One `--credential`, as kubernetes/git-sync writes it. Not printable: it may hold a password.
 #[derive(Deserialize)]
@@ -29,18 +26,27 @@ struct Credential {
 ///
 /// # Errors
 /// Flags that contradict each other or cannot be honoured.
-pub(crate) fn remote(url: &str, args: &AuthArgs) -> Result<(Remote, Option<LoginConfig>), ConfigError> {
-    let from_environment = std::env::var("GITSYNC_PASSWORD").ok().filter(|password| !password.is_empty());
+pub fn remote(
+    url: &str,
+    args: &AccessArgs,
+    variables: Variables,
+) -> Result<(Remote, Option<LoginConfig>), ConfigError> {
+    let variable = |name: &str| {
+        let name = format!("{}{name}", variables.prefix());
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    };
+    let password_variable = format!("{}PASSWORD", variables.prefix());
+    let from_environment = variable("PASSWORD");
     let password = match (from_environment, &args.password_file) {
         (Some(_), Some(file)) => {
-            let allowed = "either it or the variable GITSYNC_PASSWORD, not both";
+            let allowed = format!("either it or the variable {password_variable}, not both");
             return Err(ConfigError::new("--password-file", file.display(), allowed));
         }
         (Some(password), None) => Some(Password::Value(Secret::new(password))),
         (None, file) => file.clone().map(|file| Password::File(SecretFile::new(file))),
     };
     if let (Some(name), None) = (&args.username, &password) {
-        let allowed = "it together with --password-file or the variable GITSYNC_PASSWORD";
+        let allowed = format!("it together with --password-file or the variable {password_variable}");
         return Err(ConfigError::new("--username", name, allowed));
     }
     let mut credentials = Credentials {
@@ -49,7 +55,10 @@ pub(crate) fn remote(url: &str, args: &AuthArgs) -> Result<(Remote, Option<Login
         login: None,
         ssh_keys: args.ssh_key_file.clone(),
         ssh_agent: SshAgent::Ignore,
-        cookie_file: args.cookie_file.then(|| PathBuf::from(COOKIES)),
+        cookie_file: match &args.cookie_file {
+            Cookies::None => None,
+            Cookies::File(file) => Some(file.clone()),
+        },
     };
     for json in &args.credential {
         let credential = parse_credential(json)?;
@@ -61,7 +70,7 @@ pub(crate) fn remote(url: &str, args: &AuthArgs) -> Result<(Remote, Option<Login
             };
         }
     }
-    let login = login(args)?;
+    let login = login(args, variable("GITHUB_APP_PRIVATE_KEY"))?;
     let known_hosts =
         if args.ssh_known_hosts { KnownHosts::File(args.ssh_known_hosts_file.clone()) } else { KnownHosts::Any };
     Ok((Remote { url: url.to_owned(), credentials, known_hosts, deadline: None }, login))
@@ -78,10 +87,9 @@ fn parse_credential(json: &str) -> Result<Credential, ConfigError> {
     Ok(credential)
 }
 
-fn login(args: &AuthArgs) -> Result<Option<LoginConfig>, ConfigError> {
+fn login(args: &AccessArgs, key_in_variable: Option<String>) -> Result<Option<LoginConfig>, ConfigError> {
     let key = args.github_app_private_key_file.clone().map(SecretFile::new);
-    let value = std::env::var("GITSYNC_GITHUB_APP_PRIVATE_KEY").ok().filter(|key| !key.is_empty());
-    let app_key = match (key, value) {
+    let app_key = match (key, key_in_variable) {
         (Some(file), _) => Some(Password::File(file)),
         (None, value) => value.map(|value| Password::Value(Secret::new(value))),
     };
@@ -112,11 +120,16 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::Cli;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        auth: AccessArgs,
+    }
 
     fn credentials(args: &[&str]) -> Result<(Credentials, Option<LoginConfig>), String> {
-        let cli = Cli::try_parse_from([&["git-sync"], args].concat()).unwrap();
-        match remote("https://host/o/docs.git", &cli.auth) {
+        let cli = Cli::try_parse_from([&["daemon"], args].concat()).unwrap();
+        match remote("https://host/o/docs.git", &cli.auth, Variables::Own) {
             Ok((remote, login)) => Ok((remote.credentials, login)),
             Err(error) => Err(error.to_string()),
         }

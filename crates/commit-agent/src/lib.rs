@@ -1,0 +1,13 @@
+//! commit-agent: captures what people and tools change in one working clone, commits it, brings upstream in, and pushes.
+//!
+//! It owns the clone's `refs/baft/…` and `.git/baft/`, moves the clone's branch, index and files by compare-and-swap, and is the only daemon that
+//! writes to the remote. It never loses a byte that was at rest in a file, never breaks a file under a reader's hands, never deletes somebody
+//! else's lock, never rewrites a branch of the remote, and never takes an empty folder for a fresh start.
+//!
+//! The [`engine`] is blocking and belongs to one thread; the [`gates`] decide which files are held back. The daemon around them rings, asks and
+//! tells.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod engine;
+pub mod gates;

@@ -8,8 +8,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod dataset;
+pub mod edit;
 pub mod extract;
 mod lint;
+pub mod merge;
 pub mod pyjson;
 pub mod rows;
 pub mod schema;

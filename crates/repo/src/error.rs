@@ -46,6 +46,26 @@ pub enum RepoError {
         /// What it is.
         actual: Option<Oid>,
     },
+    /// A lock file that somebody else has.
+    #[error("{path} is there since {} s: another git is at work, or was killed; if none is, remove the file", age.as_secs())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// How old it is.
+        age: std::time::Duration,
+    },
+    /// The index is in a state that nobody but a person can resolve.
+    #[error("the index {message}")]
+    Index {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A commit could not be signed.
+    #[error("cannot sign the commit: {message}")]
+    Signing {
+        /// Why.
+        message: String,
+    },
     /// An object that is missing or does not match its id.
     #[error("the repository is damaged: {message}")]
     Corrupt {

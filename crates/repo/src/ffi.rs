@@ -52,3 +52,24 @@ pub(crate) fn release_memory() {
         libc::malloc_trim(0);
     }
 }
+
+/// Whether anybody has this file open for writing, by the kernel's own count: a read lease is granted only when nobody has. Nothing when the
+/// file system or the owner of the file does not allow the question. The descriptor must be open for reading only.
+pub(crate) fn has_writer(file: &std::fs::File) -> Option<bool> {
+    use std::os::fd::AsRawFd;
+    /// Which signal tells of a lease (fcntl.h); the libc crate does not have it.
+    const F_SETSIG: c_int = 10;
+    let fd = file.as_raw_fd();
+    // SAFETY: plain fcntl calls on a descriptor that `file` keeps open. A writer that comes while we hold the lease waits for microseconds and
+    // makes the kernel signal us: with SIGURG, which is ignored by default, in the place of SIGIO, which would end the process.
+    unsafe {
+        if libc::fcntl(fd, F_SETSIG, libc::SIGURG) != 0 {
+            return None;
+        }
+        if libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) == 0 {
+            libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK);
+            return Some(false);
+        }
+    }
+    (std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)).then_some(true)
+}

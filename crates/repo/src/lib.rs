@@ -15,12 +15,18 @@ pub mod checkout;
 mod diff;
 mod error;
 mod ffi;
+pub mod index;
+pub mod live;
+pub mod lock;
 mod oid;
 mod packs;
 mod path;
+pub mod refs;
 mod repo;
 mod settings;
+pub mod state;
 pub mod transport;
+pub mod write;
 
 pub use checkout::Checkouts;
 pub use diff::{Change, Status};

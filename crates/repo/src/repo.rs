@@ -72,6 +72,17 @@ pub struct RefInfo {
 }
 
 impl FileMode {
+    /// Git's number for it.
+    #[must_use]
+    pub fn raw(self) -> i32 {
+        match self {
+            Self::File => 0o100_644,
+            Self::Executable => 0o100_755,
+            Self::Symlink => 0o120_000,
+            Self::Submodule => 0o160_000,
+        }
+    }
+
     pub(crate) fn from_raw(mode: i32) -> Option<Self> {
         match mode & 0o170_000 {
             0o100_000 if mode & 0o111 != 0 => Some(Self::Executable),

@@ -29,6 +29,9 @@ impl Libgit2 {
     }
 }
 
+/// More of a server's chatter is not kept.
+const MOST_SAID: usize = 64 * 1024;
+
 /// One operation on one remote.
 struct Call {
     remote: Remote,
@@ -200,12 +203,30 @@ impl Call {
 
     fn push(&self, git: &Repository, specs: &[PushSpec]) -> Result<Vec<PushedRef>, TransportError> {
         let fail = |e: git2::Error| self.error(&e, "pushing to");
+        if self.address.scheme == Scheme::Local && local::refs(&self.remote.url).is_some() {
+            let path = self.remote.url.strip_prefix("file://").unwrap_or(&self.remote.url);
+            let theirs = Repository::open(path).map_err(fail)?;
+            return local::push(git, &theirs, specs, self.deadline).map_err(|e| match e {
+                local::PushFailure::Moved(message) => TransportError::new(Class::Moved, message),
+                local::PushFailure::Git(e) => fail(e),
+            });
+        }
         let answers: Rc<RefCell<Vec<PushedRef>>> = Rc::default();
         let moved = Rc::new(Cell::new(false));
         let mut callbacks = self.callbacks();
+        let said: Rc<RefCell<String>> = Rc::default();
+        let (heard, deadline) = (Rc::clone(&said), self.deadline);
+        callbacks.sideband_progress(move |text| {
+            let mut heard = heard.borrow_mut();
+            if heard.len() < MOST_SAID {
+                heard.push_str(&String::from_utf8_lossy(text));
+            }
+            !deadline.passed()
+        });
         let seen = Rc::clone(&answers);
         callbacks.push_update_reference(move |name, rejected| {
-            seen.borrow_mut().push(PushedRef { name: name.to_owned(), rejected: rejected.map(str::to_owned) });
+            let rejected = rejected.map(str::to_owned);
+            seen.borrow_mut().push(PushedRef { name: name.to_owned(), rejected, said: String::new() });
             Ok(())
         });
         let (wanted, lost) = (specs.to_vec(), Rc::clone(&moved));
@@ -253,7 +274,12 @@ impl Call {
             answers.push(PushedRef {
                 name: spec.name.clone(),
                 rejected: Some("the server did not confirm it".to_owned()),
+                said: String::new(),
             });
+        }
+        let said = said.take();
+        for answer in &mut answers {
+            answer.said.clone_from(&said);
         }
         Ok(answers)
     }

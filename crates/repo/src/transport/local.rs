@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Odb, OdbLookupFlags, Repository};
 
-use super::RemoteRef;
 use super::deadline::Deadline;
+use super::{PushSpec, PushedRef, RemoteRef};
 use crate::Oid;
 
 /// Every ref of the repository at a path; nothing when libgit2 has to look.
@@ -130,6 +130,76 @@ pub(super) fn copy(
     }
     writer.commit()?;
     Ok((missing.list.len(), bytes))
+}
+
+/// Why a push to a repository on this machine did not happen.
+pub(super) enum PushFailure {
+    /// A ref is not where it was expected.
+    Moved(String),
+    /// Anything else.
+    Git(git2::Error),
+}
+
+/// The push to a repository on this machine. libgit2's own sets the refs without a look at what they are by then, so of two pushers that race, one
+/// loses everything. It runs no hooks, and neither does this: who needs them reaches the repository over SSH or HTTP.
+pub(super) fn push(
+    ours: &Repository,
+    theirs: &Repository,
+    specs: &[PushSpec],
+    deadline: Deadline,
+) -> Result<Vec<PushedRef>, PushFailure> {
+    let at = |name: &str| match theirs.refname_to_id(name) {
+        Ok(oid) => Ok(Some(Oid::from(oid))),
+        Err(e) if e.code() == git2::ErrorCode::NotFound => Ok(None),
+        Err(e) => Err(PushFailure::Git(e)),
+    };
+    let moved = |name: &str| PushFailure::Moved(format!("{name} is not where it was expected on the server"));
+    for spec in specs {
+        if at(&spec.name)? != spec.expected {
+            return Err(moved(&spec.name));
+        }
+    }
+    let checked_out = theirs.find_reference("HEAD").ok().filter(|_| !theirs.is_bare());
+    let checked_out = checked_out.and_then(|head| head.symbolic_target().ok().flatten().map(str::to_owned));
+    let mut answers: Vec<PushedRef> = Vec::new();
+    for spec in specs {
+        let mut answer = PushedRef { name: spec.name.clone(), rejected: None, said: String::new() };
+        if checked_out.as_deref() == Some(&*spec.name) {
+            answer.rejected = Some("branch is currently checked out in that working tree".to_owned());
+            answers.push(answer);
+            continue;
+        }
+        let result = match (spec.new, spec.expected) {
+            (Some(new), expected) => {
+                copy(theirs, ours, new, deadline).map_err(PushFailure::Git)?;
+                match expected {
+                    Some(expected) => theirs.reference_matching(&spec.name, new.git(), true, expected.git(), "push"),
+                    None => theirs.reference(&spec.name, new.git(), false, "push"),
+                }
+                .map(drop)
+            }
+            (None, _) => theirs.find_reference(&spec.name).and_then(|mut reference| reference.delete()),
+        };
+        match result {
+            Ok(()) => {}
+            Err(e)
+                if matches!(
+                    e.code(),
+                    git2::ErrorCode::Modified | git2::ErrorCode::Exists | git2::ErrorCode::NotFound
+                ) =>
+            {
+                if answers.iter().all(|answer| answer.rejected.is_some()) {
+                    return Err(moved(&spec.name));
+                }
+                answer.rejected = Some("it moved while others were pushed".to_owned());
+            }
+            // Somebody moves it this moment.
+            Err(e) if e.code() == git2::ErrorCode::Locked => return Err(moved(&spec.name)),
+            Err(e) => return Err(PushFailure::Git(e)),
+        }
+        answers.push(answer);
+    }
+    Ok(answers)
 }
 
 struct Missing<'a> {

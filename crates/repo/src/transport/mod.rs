@@ -128,6 +128,8 @@ pub struct PushedRef {
     pub name: String,
     /// Nothing when the server took it, its reason otherwise.
     pub rejected: Option<String>,
+    /// What the server told people during the push (`remote: …`), where a hook explains itself.
+    pub said: String,
 }
 
 /// One ref to push: `new` to `name`, only from `expected`.

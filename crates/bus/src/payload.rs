@@ -11,7 +11,7 @@ mod misc;
 pub use commit::{
     CommitApplyRequest, CommitApplyResponse, CommitCheck, CommitConfirmRequest, CommitConfirmResponse,
     CommitPullResponse, CommitReleaseRequest, CommitReleaseResponse, CommitRunRequest, CommitRunResponse, CommitStatus,
-    Edit, Epoch, GitConflict, GitHeld, HeldFile, HeldReason, ParkedBranch, Person, Standing,
+    ConfirmWhat, Edit, Epoch, GitConflict, GitHeld, HeldFile, HeldReason, ParkedBranch, Person, Standing,
 };
 pub use git::{
     ChangeStatus, ChangedFile, FailureClass, GitCommitted, GitPushed, GitStatus, GitSyncFailed, GitSyncRequest,

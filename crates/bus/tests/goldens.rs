@@ -164,7 +164,7 @@ fn events_of_git_keep_their_form() {
         truncated: false,
         base: Some(oid('a')),
         ours: oid('c'),
-        theirs: oid('b'),
+        theirs: Some(oid('b')),
     });
     event(GitHeld {
         repo: "https://git.example.org/team/framework.git".into(),
@@ -341,6 +341,7 @@ fn requests_to_commit_agent_and_its_answers_keep_their_form() {
             parked: vec![ParkedBranch {
                 branch: "refs/heads/rescue/desk-1/cccccccccccc".into(),
                 commit: oid('c'),
+                kind: "conflict".into(),
                 pushed: true,
                 paths: vec!["data/obs.yaml".into()],
             }],
@@ -352,7 +353,7 @@ fn requests_to_commit_agent_and_its_answers_keep_their_form() {
             problems: vec!["the remote cannot be reached".into()],
         },
     );
-    message("commit.confirm.request", CommitConfirmRequest { deletions: Some(40) });
+    message("commit.confirm.request", CommitConfirmRequest { what: ConfirmWhat::Rewritten, deletions: Some(40) });
     message("commit.confirm.response", CommitConfirmResponse { confirmed: 40, run: run_response() });
     message("commit.release.request", CommitReleaseRequest { paths: vec!["notes/.env".into()] });
     message(

@@ -9,5 +9,47 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod agenda;
+mod answers;
+pub mod args;
+mod config;
+mod daemon;
 pub mod engine;
+pub mod epochs;
+mod error;
 pub mod gates;
+mod ledger;
+mod metrics;
+mod program;
+mod requests;
+mod schedule;
+mod signing;
+mod status;
+pub mod transport;
+mod watch;
+mod worker;
+
+pub use config::{Config, INTERVAL, Runs, Watch};
+pub use daemon::{Context, Daemon, run};
+pub use error::AgentError;
+pub use metrics::metric_inventory;
+pub use program::main;
+pub use schedule::Schedule;
+pub use signing::SshSigner;
+pub use status::{Handle, Status};
+
+/// Which program this is.
+pub(crate) const BUILD: baft_kit::BuildInfo = baft_kit::build_info!("commit-agent");
+
+/// The command line, for documents and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <args::Cli as clap::CommandFactory>::command()
+}
+
+/// What this machine, or pod, is called.
+pub(crate) fn host_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or(host);
+    name.trim().to_owned()
+}

@@ -340,6 +340,19 @@ impl Repo {
         }
     }
 
+    /// The URL a remote has in this repository's configuration, if there is such a remote.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub fn remote_url(&self, name: &str) -> Result<Option<String>, RepoError> {
+        let config = self.git.config().map_err(|e| RepoError::git("reading the configuration", e))?;
+        match config.get_string(&format!("remote.{name}.url")) {
+            Ok(url) => Ok(Some(url)),
+            Err(e) if e.code() == ErrorCode::NotFound => Ok(None),
+            Err(e) => Err(RepoError::git("reading the configuration", e)),
+        }
+    }
+
     /// Moves a ref by compare-and-swap: only from `expected` (nothing means: only when it does not exist). `message` goes to the reflog
     /// where there is one.
     ///

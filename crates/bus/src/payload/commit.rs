@@ -19,10 +19,8 @@ pub enum HeldReason {
     Unparsable,
     /// A temporary file, a cache, or more files at once than are plausible.
     Junk,
-    /// Something git needs help with that commit-agent does not give: an LFS-filtered path, a submodule, line ends that git rewrites.
-    Unsupported,
     /// The remote refuses a commit with it.
-    Policy,
+    Refused,
     /// A reason this version does not know.
     #[serde(other)]
     Unknown,
@@ -38,8 +36,7 @@ impl HeldReason {
             Self::MassDelete => "mass_delete",
             Self::Unparsable => "unparsable",
             Self::Junk => "junk",
-            Self::Unsupported => "unsupported",
-            Self::Policy => "policy",
+            Self::Refused => "refused",
             Self::Unknown => "unknown",
         }
     }
@@ -68,7 +65,7 @@ pub struct GitConflict {
     /// The local commit.
     pub ours: String,
     /// Upstream's commit.
-    pub theirs: String,
+    pub theirs: Option<String>,
 }
 
 impl Payload for GitConflict {
@@ -161,6 +158,9 @@ pub struct ParkedBranch {
     pub branch: String,
     /// The commit.
     pub commit: String,
+    /// Why it is there: `conflict`, `refused` by the server, `dropped` from the branch by a person, `rewritten` upstream.
+    #[serde(default)]
+    pub kind: String,
     /// Whether the remote has it.
     pub pushed: bool,
     /// The paths it is about.
@@ -410,9 +410,26 @@ pub struct CommitStatus {
     pub problems: Vec<String>,
 }
 
-/// Request `commit.<agent>.confirm`: yes, these files were deleted on purpose.
+/// What a person confirms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfirmWhat {
+    /// These files were deleted on purpose.
+    #[default]
+    Deletions,
+    /// The remote's history was rewritten on purpose: it is followed.
+    Rewritten,
+    /// Something this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Request `commit.<agent>.confirm`: yes, that was on purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitConfirmRequest {
+    /// What was.
+    #[serde(default)]
+    pub what: ConfirmWhat,
     /// How many deletions the person saw; another number of them is refused. Not compared without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletions: Option<u64>,
@@ -421,7 +438,7 @@ pub struct CommitConfirmRequest {
 /// Answer to `commit.<agent>.confirm`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitConfirmResponse {
-    /// How many deletions were confirmed.
+    /// How many deletions or commits that lets through.
     pub confirmed: u64,
     /// What the run after it came to.
     #[serde(flatten)]

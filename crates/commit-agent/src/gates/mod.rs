@@ -3,8 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 /// What the gates let through.
-#[derive(Debug, Clone, Default)]
-pub struct Policy {}
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// A larger file is held back.
+    pub max_file_bytes: u64,
+    /// More deletions at once than this share of all files wait for a person.
+    pub max_deleted_percent: u8,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { max_file_bytes: 50 * 1024 * 1024, max_deleted_percent: 20 }
+    }
+}
 
 /// Why a file is held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,6 +31,8 @@ pub enum Reason {
     Unparsable,
     /// Too much would be deleted at once.
     MassDelete,
+    /// The remote refuses it.
+    Refused,
 }
 
 /// A reason and what it is about.

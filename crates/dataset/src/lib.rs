@@ -9,10 +9,12 @@
 
 pub mod dataset;
 pub mod edit;
+mod entries;
 pub mod extract;
 mod lint;
 pub mod merge;
 pub mod pyjson;
 pub mod rows;
 pub mod schema;
+mod value;
 pub mod yaml;

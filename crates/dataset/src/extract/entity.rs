@@ -2,20 +2,46 @@
 
 use std::collections::HashSet;
 
-use super::{Extraction, aliases, columns};
+use super::{Extraction, aliases, columns, is_true};
 use crate::dataset::{Dataset, IdSource};
 use crate::pyjson;
 use crate::rows::{EdgeRow, EntityRow, SearchFields, Severity};
 use crate::yaml::{Document, Id, Value, is_calendar_date};
 
 /// An id and where it came from.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// With the prefix.
     pub id: String,
     /// As written.
     pub local: String,
     /// The field it was read from; `None` for a file name.
     pub field: Option<String>,
+}
+
+impl Identity {
+    /// The id of an entity of a file; `None` when it has none.
+    pub(crate) fn of(doc: &Document<'_>, dataset: &Dataset, path: &str, entity: Id) -> Option<Self> {
+        let stem = || {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+        };
+        let (local, field) = dataset.ids.iter().find_map(|source| match source {
+            IdSource::StemUpper => Some((stem().to_uppercase(), None)),
+            IdSource::Stem => Some((stem().to_owned(), None)),
+            IdSource::Field(field) => {
+                let id = doc.get(entity, field).filter(|&id| is_true(doc.value(id)))?;
+                match doc.value(id) {
+                    Value::Seq(_) | Value::Map(_) | Value::Bytes(_) => None,
+                    _ => Some((pyjson::to_str(doc, id), Some(field.clone()))),
+                }
+            }
+        })?;
+        let prefix = &dataset.prefix;
+        let bare = prefix.trim_end_matches('-');
+        let id =
+            if !prefix.is_empty() && !local.starts_with(bare) { format!("{prefix}{local}") } else { local.clone() };
+        Some(Identity { id, local, field })
+    }
 }
 
 impl Extraction<'_, '_> {
@@ -27,7 +53,7 @@ impl Extraction<'_, '_> {
             self.issue(at, Severity::Error, "not-a-mapping", pointer, None, message);
             return;
         }
-        let Some(identity) = self.identity(entity) else {
+        let Some(identity) = Identity::of(self.doc, self.dataset, self.path, entity) else {
             self.nameless += 1;
             let message = format!("this entry has no id and is not imported; give it {}", wanted_ids(self.dataset));
             self.issue(at, Severity::Error, "missing-id", pointer, None, message);
@@ -38,29 +64,6 @@ impl Extraction<'_, '_> {
         let Some(type_name) = self.dataset.type_name.clone() else { return };
         let row = self.row(entity, pointer, identity, type_name, valid);
         self.entities.push(row);
-    }
-
-    fn identity(&self, entity: Id) -> Option<Identity> {
-        let stem = || {
-            let name = self.path.rsplit('/').next().unwrap_or(self.path);
-            name.rsplit_once('.').map_or(name, |(stem, _)| stem)
-        };
-        let (local, field) = self.dataset.ids.iter().find_map(|source| match source {
-            IdSource::StemUpper => Some((stem().to_uppercase(), None)),
-            IdSource::Stem => Some((stem().to_owned(), None)),
-            IdSource::Field(field) => {
-                let id = self.first_true(entity, std::slice::from_ref(field))?;
-                match self.doc.value(id) {
-                    Value::Seq(_) | Value::Map(_) | Value::Bytes(_) => None,
-                    _ => Some((pyjson::to_str(self.doc, id), Some(field.clone()))),
-                }
-            }
-        })?;
-        let prefix = &self.dataset.prefix;
-        let bare = prefix.trim_end_matches('-');
-        let id =
-            if !prefix.is_empty() && !local.starts_with(bare) { format!("{prefix}{local}") } else { local.clone() };
-        Some(Identity { id, local, field })
     }
 
     /// Applies the schema; `true` when the entity satisfies it.

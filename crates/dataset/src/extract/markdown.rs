@@ -6,7 +6,7 @@ use crate::rows::SectionRow;
 use crate::yaml::{Document, ErrorKind, Id, Limits, Mark, Node, Note, Value, YamlError, check_text, parse_at};
 
 /// The field that holds the text.
-pub(super) const BODY: &str = "body";
+pub(crate) const BODY: &str = "body";
 
 pub(super) fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Document<'a>, YamlError> {
     if bytes.len() > limits.bytes {
@@ -16,7 +16,7 @@ pub(super) fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Document<'a>
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let good = &bytes[..error.valid_up_to()];
         let line = good.iter().filter(|&&b| b == b'\n').count() + 1;
-        let at = Mark { line: to_u32(line), col: 1 };
+        let at = Mark::at(to_u32(line), 1);
         YamlError::at(at, ErrorKind::Encoding, "this is not UTF-8; save the file as UTF-8")
     })?;
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
@@ -34,6 +34,16 @@ pub(super) fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Document<'a>
     Ok(with_body(doc, body, body_line))
 }
 
+/// Where the front matter stands, without its fences; `None` when there is none.
+pub(crate) fn front_matter(text: &str) -> Result<Option<std::ops::Range<usize>>, YamlError> {
+    let bare = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let mark = text.len() - bare.len();
+    Ok(split(bare)?.map(|(front, _, _)| {
+        let from = mark + bare.find('\n').map_or(0, |i| i + 1);
+        from..from + front.len()
+    }))
+}
+
 /// Front matter, body and the body's first line.
 fn split(text: &str) -> Result<Option<(&str, &str, u32)>, YamlError> {
     let is_fence = |line: &str, fences: &[&str]| fences.contains(&line.trim_end());
@@ -49,13 +59,13 @@ fn split(text: &str) -> Result<Option<(&str, &str, u32)>, YamlError> {
         pos += whole.len();
     }
     let message = "the front matter that starts here is never closed; add a line '---' after it";
-    Err(YamlError::at(Mark { line: 1, col: 1 }, ErrorKind::Syntax, message))
+    Err(YamlError::at(Mark::at(1, 1), ErrorKind::Syntax, message))
 }
 
 /// Adds the body to the root mapping.
 fn with_body<'a>(mut doc: Document<'a>, body: &'a str, line: u32) -> Document<'a> {
     let mut add = |value| {
-        let start = Mark { line, col: 1 };
+        let start = Mark::at(line, 1);
         let id = Id(to_u32(doc.nodes.len()));
         let lines = to_u32(body.lines().count());
         let last_line = line + lines.saturating_sub(1);
@@ -85,7 +95,7 @@ fn with_body<'a>(mut doc: Document<'a>, body: &'a str, line: u32) -> Document<'a
         });
     }
     let node = &mut doc.nodes[root.0 as usize];
-    node.start = Mark { line: 1, col: 1 };
+    node.start = Mark::at(1, 1);
     node.last_line = last_line;
     if let Value::Map(pairs) = &mut node.value {
         let named = |pairs: &[(Id, Id)], nodes: &[Node<'_>]| {

@@ -6,6 +6,9 @@ mod entity;
 mod markdown;
 mod sections;
 
+pub(crate) use entity::Identity;
+pub(crate) use markdown::{BODY, front_matter};
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -245,7 +248,7 @@ impl<'e, 'd> Extraction<'e, 'd> {
 }
 
 /// Whether Python takes a value for true.
-fn is_true(value: &Value<'_>) -> bool {
+pub(super) fn is_true(value: &Value<'_>) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(b) => *b,

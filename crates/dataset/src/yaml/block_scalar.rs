@@ -22,7 +22,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn scan_block_scalar(&mut self, folded: bool) -> Result<Token<'a>, YamlError> {
         let start = self.cursor.mark();
         self.cursor.forward(1);
-        let (chomp, increment) = self.block_header()?;
+        let (chomp, increment, header_end) = self.block_header()?;
         let min_indent = usize::try_from(self.indent + 1).unwrap_or(0).max(1);
         let (indent, mut empty_lines) = match increment {
             Some(n) => {
@@ -37,13 +37,15 @@ impl<'a> Scanner<'a> {
         let mut text = String::new();
         let mut last_break = None;
         let mut last_line = start.line;
+        // An empty text ends with its header, before the line break.
+        let mut end = header_end;
         while self.cursor.column == indent && self.cursor.peek() != 0 {
             push_all(&mut text, &empty_lines);
             let flush = !matches!(self.cursor.peek(), b' ' | b'\t');
             let from = self.cursor.pos;
             self.cursor.skip_to_break();
             text.push_str(self.cursor.since(from));
-            last_line = self.cursor.line();
+            (last_line, end) = (self.cursor.line(), self.cursor.mark().pos);
             last_break = self.cursor.take_break();
             empty_lines = self.block_breaks(indent);
             if self.cursor.column != indent || self.cursor.peek() == 0 {
@@ -62,13 +64,16 @@ impl<'a> Scanner<'a> {
         }
         if chomp == Chomp::Keep {
             push_all(&mut text, &empty_lines);
+            if !empty_lines.is_empty() {
+                end = self.cursor.before_last_break();
+            }
         }
         let kind = Kind::Scalar { text: Cow::Owned(text), plain: false };
-        Ok(Token { kind, start, last_line })
+        Ok(Token { kind, start, last_line, end })
     }
 
     /// Reads `-`, `+` and an indentation digit in any order, and the rest of the line.
-    fn block_header(&mut self) -> Result<(Chomp, Option<usize>), YamlError> {
+    fn block_header(&mut self) -> Result<(Chomp, Option<usize>, u32), YamlError> {
         let mut chomp = self.chomp_sign();
         let mut increment = None;
         if let digit @ b'0'..=b'9' = self.cursor.peek() {
@@ -88,8 +93,8 @@ impl<'a> Scanner<'a> {
                 self.found()
             )));
         }
-        self.ignored_line("start the text on the next line")?;
-        Ok((chomp.unwrap_or(Chomp::Clip), increment))
+        let end = self.ignored_line("start the text on the next line")?;
+        Ok((chomp.unwrap_or(Chomp::Clip), increment, end))
     }
 
     fn chomp_sign(&mut self) -> Option<Chomp> {
@@ -102,8 +107,8 @@ impl<'a> Scanner<'a> {
         Some(chomp)
     }
 
-    /// Spaces and a comment to the end of the line.
-    pub(super) fn ignored_line(&mut self, hint: &str) -> Result<(), YamlError> {
+    /// Spaces and a comment to the end of the line; returns where the line break is.
+    pub(super) fn ignored_line(&mut self, hint: &str) -> Result<u32, YamlError> {
         self.cursor.skip_spaces();
         if self.cursor.peek() == b'#' {
             self.cursor.skip_to_break();
@@ -111,8 +116,9 @@ impl<'a> Scanner<'a> {
         if !self.cursor.at_break_or_end() {
             return Err(self.error(format!("only a comment may follow on this line, not {}; {hint}", self.found())));
         }
+        let end = self.cursor.mark().pos;
         self.cursor.take_break();
-        Ok(())
+        Ok(end)
     }
 
     /// Empty lines before the text, and the deepest indentation seen on the way to it.

@@ -3,6 +3,7 @@
 use super::YamlError;
 use super::compose::{Composer, Place, Result};
 use super::document::{Id, Mark, Value};
+use super::layout::Style;
 use super::resolve::{CORE, value_error, wrong_tag};
 use super::token::Kind;
 
@@ -14,6 +15,7 @@ impl<'a> Composer<'a, '_> {
             match self.peek()? {
                 Kind::BlockEntry => {
                     let entry = self.scanner.next()?;
+                    self.trace.entry(entry.start);
                     let item = match self.peek()? {
                         Kind::BlockEntry | Kind::BlockEnd => self.empty(entry.start)?,
                         _ => self.node(Place::Block)?,
@@ -38,6 +40,7 @@ impl<'a> Composer<'a, '_> {
         let mut items = Vec::new();
         while *self.peek()? == Kind::BlockEntry {
             let entry = self.scanner.next()?;
+            self.trace.entry(entry.start);
             let item = match self.peek()? {
                 Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd => self.empty(entry.start)?,
                 _ => self.node(Place::Block)?,
@@ -65,6 +68,7 @@ impl<'a> Composer<'a, '_> {
                     )));
                 }
             };
+            self.trace.entry(at);
             let key = self.pair_part(at)?;
             let value = if *self.peek()? == Kind::Value {
                 let at = self.scanner.next()?.start;
@@ -101,8 +105,11 @@ impl<'a> Composer<'a, '_> {
                 Kind::Key => {
                     // `[a: b]` is a list with a mapping of one pair.
                     let at = self.scanner.next()?.start;
+                    self.trace.open(Style::FlowPair, at, at.pos, false);
                     let pair = self.flow_pair(at, &Kind::FlowSequenceEnd)?;
-                    items.push(self.mapping(vec![pair], at, at.line, None)?);
+                    let item = self.mapping(vec![pair], at, at.line, None)?;
+                    self.trace.close(item, self.scanner.last_end);
+                    items.push(item);
                 }
                 _ => items.push(self.node(Place::Flow)?),
             }
@@ -126,9 +133,11 @@ impl<'a> Composer<'a, '_> {
                 }
                 Kind::Key => {
                     let at = self.scanner.next()?.start;
+                    self.trace.entry(at);
                     pairs.push(self.flow_pair(at, &Kind::FlowMappingEnd)?);
                 }
                 _ => {
+                    self.trace.entry(self.scanner.peek()?.start);
                     let key = self.node(Place::Flow)?;
                     let at = self.doc.node(key).start;
                     pairs.push((key, self.empty(at)?));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use super::document::{Document, Id, Mark, Node, Note, Value};
+use super::layout::{Layout, Style, Trace, style_of};
 use super::resolve::{CORE, Scalar, by_looks, by_tag, value_error};
 use super::scan::Scanner;
 use super::token::Kind;
@@ -39,6 +40,7 @@ pub(super) struct Composer<'a, 'l> {
     tag_handles: BTreeMap<&'a str, String>,
     /// Nodes that are only good as keys: `<<` (true) and `=` (false).
     pub(super) key_only: HashMap<Id, bool>,
+    pub(super) trace: Trace,
 }
 
 pub(super) type Result<T> = std::result::Result<T, YamlError>;
@@ -54,10 +56,22 @@ impl<'a, 'l> Composer<'a, 'l> {
             aliases: 0,
             tag_handles,
             key_only: HashMap::new(),
+            trace: Trace::default(),
         }
     }
 
     pub fn document(mut self) -> Result<Document<'a>> {
+        self.read()?;
+        Ok(self.doc)
+    }
+
+    pub fn document_with_layout(mut self) -> Result<(Document<'a>, Layout)> {
+        self.trace.on();
+        self.read()?;
+        Ok((self.doc, self.trace.take()))
+    }
+
+    fn read(&mut self) -> Result<()> {
         let explicit = matches!(
             self.peek()?,
             Kind::VersionDirective { .. }
@@ -68,7 +82,7 @@ impl<'a, 'l> Composer<'a, 'l> {
         );
         if explicit {
             if *self.peek()? == Kind::StreamEnd {
-                return Ok(self.doc);
+                return Ok(());
             }
             self.directives()?;
             let end = self.scanner.next()?;
@@ -98,7 +112,7 @@ impl<'a, 'l> Composer<'a, 'l> {
         if *self.peek()? != Kind::StreamEnd {
             return Err(self.unexpected("the document has ended; indent what belongs to it"));
         }
-        Ok(self.doc)
+        Ok(())
     }
 
     fn directives(&mut self) -> Result<()> {
@@ -145,7 +159,9 @@ impl<'a, 'l> Composer<'a, 'l> {
         let start = self.scanner.peek()?.start;
         if let Kind::Alias(name) = *self.peek()? {
             self.scanner.next()?;
-            return self.alias(name, start);
+            let id = self.alias(name, start)?;
+            self.trace.leaf(id, Style::Alias, start, self.scanner.last_end);
+            return Ok(id);
         }
         let (anchor, tag) = self.properties()?;
         if let Some(name) = anchor {
@@ -156,6 +172,7 @@ impl<'a, 'l> Composer<'a, 'l> {
             }
         }
         let tag = tag.as_deref();
+        self.open_spot(start, anchor.is_some() || tag.is_some())?;
         let id = match self.peek()? {
             Kind::BlockEntry if place == Place::BlockPair => self.indentless_list(start, tag)?,
             Kind::Scalar { .. } => self.scalar(start, tag)?,
@@ -168,10 +185,26 @@ impl<'a, 'l> Composer<'a, 'l> {
             }
             _ => return Err(self.unexpected("a value is missing before it")),
         };
+        self.trace.close(id, self.scanner.last_end);
         if let Some(name) = anchor {
             self.anchors.insert(name, Anchor { node: Some(id), line: start.line });
         }
         Ok(id)
+    }
+
+    /// Notes where the value before the scanner starts.
+    fn open_spot(&mut self, start: Mark, decorated: bool) -> Result<()> {
+        let token = self.scanner.peek()?;
+        let (mut style, mut body) = (style_of(&token.kind, 0), token.start.pos);
+        if style == Style::Double {
+            let kind = Kind::Scalar { text: Cow::Borrowed(""), plain: false };
+            style = style_of(&kind, self.scanner.cursor.byte(body));
+        }
+        if style == Style::Empty {
+            body = self.scanner.last_end;
+        }
+        self.trace.open(style, start, body, decorated);
+        Ok(())
     }
 
     fn alias(&mut self, name: &'a str, start: Mark) -> Result<Id> {
@@ -286,7 +319,10 @@ impl<'a, 'l> Composer<'a, 'l> {
     }
 
     pub(super) fn empty(&mut self, at: Mark) -> Result<Id> {
-        self.typed_scalar(Cow::Borrowed(""), true, None, at, at.line)
+        let id = self.typed_scalar(Cow::Borrowed(""), true, None, at, at.line)?;
+        let end = self.scanner.last_end;
+        self.trace.leaf(id, Style::Empty, Mark { pos: end, ..at }, end);
+        Ok(id)
     }
 
     pub(super) fn push(&mut self, node: Node<'a>) -> Result<Id> {

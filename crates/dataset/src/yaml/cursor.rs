@@ -19,7 +19,7 @@ impl<'a> Text<'a> {
 
 /// Checks size, encoding and characters.
 pub(crate) fn check_text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Text<'a>, YamlError> {
-    let start = Mark { line: 1, col: 1 };
+    let start = Mark::at(1, 1);
     if bytes.len() > limits.bytes {
         let message = format!("the file has {} bytes, more than the {} allowed; split it", bytes.len(), limits.bytes);
         return Err(YamlError::at(start, ErrorKind::Limit, message));
@@ -98,7 +98,7 @@ const PRINTABLE: [u8; 256] = {
 pub(super) fn mark_after(bytes: &[u8]) -> Mark {
     let line_start = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
     let line = bytes.iter().filter(|&&b| b == b'\n').count();
-    Mark { line: to_u32(line) + 1, col: to_u32(count_chars(&bytes[line_start..])) + 1 }
+    Mark::at(to_u32(line) + 1, to_u32(count_chars(&bytes[line_start..])) + 1)
 }
 
 fn to_u32(n: usize) -> u32 {
@@ -151,12 +151,17 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub fn mark(&self) -> Mark {
-        Mark { line: self.line, col: to_u32(self.column) + 1 }
+        Mark { line: self.line, col: to_u32(self.column) + 1, pos: to_u32(self.pos) }
     }
 
     #[inline]
     pub fn line(&self) -> u32 {
         self.line
+    }
+
+    /// The byte at a place.
+    pub fn byte(&self, pos: u32) -> u8 {
+        self.bytes.get(pos as usize).copied().unwrap_or_default()
     }
 
     #[inline]
@@ -253,6 +258,14 @@ impl<'a> Cursor<'a> {
         self.line += 1;
         self.column = 0;
         Some(kind)
+    }
+
+    /// Where the line before this one ends.
+    pub fn before_last_break(&self) -> u32 {
+        let before = self.text.text[..self.pos].trim_end_matches(' ');
+        let cut =
+            before.strip_suffix("\r\n").or_else(|| before.strip_suffix(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']));
+        to_u32(cut.unwrap_or(before).len())
     }
 
     /// Goes to the next line break or the end.

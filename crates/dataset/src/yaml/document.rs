@@ -9,6 +9,15 @@ pub struct Mark {
     pub line: u32,
     /// Column in characters, from 1.
     pub col: u32,
+    /// Bytes before it in the text that was read; 0 where only line and column are known.
+    pub(crate) pos: u32,
+}
+
+impl Mark {
+    /// A place known by line and column only.
+    pub(crate) const fn at(line: u32, col: u32) -> Self {
+        Mark { line, col, pos: 0 }
+    }
 }
 
 /// Index of a node in its document.

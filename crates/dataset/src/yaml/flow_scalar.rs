@@ -61,7 +61,9 @@ impl<'a> Scanner<'a> {
             self.quoted_words(quote, start, &mut pieces)?;
         }
         self.cursor.forward(1);
-        Ok(Token { kind: Kind::Scalar { text: pieces.0, plain: false }, start, last_line: self.cursor.line() })
+        let here = self.cursor.mark();
+        let kind = Kind::Scalar { text: pieces.0, plain: false };
+        Ok(Token { kind, start, last_line: here.line, end: here.pos })
     }
 
     /// Everything up to a space, tab, line break, the closing quote or the end.
@@ -194,7 +196,7 @@ impl<'a> Scanner<'a> {
 
     pub(super) fn scan_plain(&mut self) -> Token<'a> {
         let start = self.cursor.mark();
-        let mut last_line = start.line;
+        let (mut last_line, mut end) = (start.line, start.pos);
         let indent = self.indent + 1;
         let in_flow = self.flow_level > 0;
         let table = if in_flow { &PLAIN_FLOW_STOP } else { &PLAIN_STOP };
@@ -205,7 +207,7 @@ impl<'a> Scanner<'a> {
         while len > 0 {
             self.allow_simple_key = false;
             self.cursor.forward(len);
-            last_line = self.cursor.line();
+            (last_line, end) = (self.cursor.line(), self.cursor.mark().pos);
             let piece = self.cursor.since(from);
             let spaces = self.cursor.skip_spaces();
             if self.cursor.break_len(0) == 0 {
@@ -231,7 +233,7 @@ impl<'a> Scanner<'a> {
             }
             from = self.cursor.pos;
         }
-        Token { kind: Kind::Scalar { text: pieces.0, plain: true }, start, last_line }
+        Token { kind: Kind::Scalar { text: pieces.0, plain: true }, start, last_line, end }
     }
 
     /// Bytes up to what ends a word of a plain scalar.

@@ -110,7 +110,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn insert(&mut self, at: usize, kind: Kind<'a>, mark: Mark) {
-        self.tokens.insert(at, Token { kind, start: mark, last_line: mark.line });
+        self.tokens.insert(at, Token { kind, start: mark, last_line: mark.line, end: mark.pos });
     }
 
     pub(super) fn fetch_named(&mut self, kind: fn(&'a str) -> Kind<'a>) -> Result<(), YamlError> {

@@ -18,7 +18,7 @@ type Result<T> = std::result::Result<T, YamlError>;
 /// # Errors
 /// When the bytes are not one JSON document, or go over a limit.
 pub fn parse_json<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Document<'a>> {
-    let start = Mark { line: 1, col: 1 };
+    let start = Mark::at(1, 1);
     if bytes.len() > limits.bytes {
         let message = format!("the file has {} bytes, more than the {} allowed; split it", bytes.len(), limits.bytes);
         return Err(YamlError::at(start, ErrorKind::Limit, message));
@@ -57,7 +57,7 @@ impl<'a> Reader<'a, '_> {
     fn mark(&self) -> Mark {
         let before = self.text.get(self.line_start..self.pos).unwrap_or_default();
         let col = u32::try_from(before.chars().count()).unwrap_or(u32::MAX - 1) + 1;
-        Mark { line: self.line, col }
+        Mark::at(self.line, col)
     }
 
     fn error(&self, message: impl Into<String>) -> YamlError {
@@ -81,7 +81,7 @@ impl<'a> Reader<'a, '_> {
     fn value(&mut self, depth: usize) -> Result<Id> {
         self.skip_space();
         // Columns cost the length of the line; a minified file is one line of many values.
-        let start = Mark { line: self.line, col: self.cheap_col() };
+        let start = Mark::at(self.line, self.cheap_col());
         match self.peek() {
             b'[' | b'{' if depth >= self.depth => {
                 let message = format!("nested deeper than {} levels; flatten the data", self.depth);

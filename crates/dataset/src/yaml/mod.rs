@@ -18,6 +18,7 @@ mod document;
 mod flow_scalar;
 mod indicators;
 mod json_reader;
+mod layout;
 mod mapping;
 mod number;
 mod resolve;
@@ -116,4 +117,5 @@ pub(crate) fn parse_at<'a>(
 }
 
 pub(crate) use cursor::check_text;
+pub(crate) use layout::{Layout, Part, Place, Spot, Style, parse_with_layout};
 pub(crate) use time::is_calendar_date;

@@ -35,6 +35,8 @@ pub(super) struct Scanner<'a> {
     pub(super) possible_keys: Vec<Option<PossibleKey>>,
     pub(super) done: bool,
     pub(super) max_depth: usize,
+    /// Where the last token handed out ends.
+    pub(super) last_end: u32,
 }
 
 impl<'a> Scanner<'a> {
@@ -50,6 +52,7 @@ impl<'a> Scanner<'a> {
             possible_keys: vec![None],
             done: false,
             max_depth,
+            last_end: 0,
         }
     }
 
@@ -65,7 +68,9 @@ impl<'a> Scanner<'a> {
         self.fill()?;
         self.taken += 1;
         let here = self.cursor.mark();
-        self.tokens.pop_front().ok_or_else(|| past_the_end(here))
+        let token = self.tokens.pop_front().ok_or_else(|| past_the_end(here))?;
+        self.last_end = token.end;
+        Ok(token)
     }
 
     /// Fetches tokens until it is certain what the next one is.
@@ -90,7 +95,7 @@ impl<'a> Scanner<'a> {
 
     pub(super) fn push(&mut self, kind: Kind<'a>, start: Mark) {
         let last_line = self.cursor.line();
-        self.tokens.push_back(Token { kind, start, last_line });
+        self.tokens.push_back(Token { kind, start, last_line, end: self.cursor.mark().pos });
     }
 
     fn fetch(&mut self) -> Result<(), YamlError> {

@@ -34,7 +34,8 @@ impl<'a> Scanner<'a> {
         if !(self.cursor.peek() == b' ' || self.cursor.at_break_or_end()) {
             return Err(tag_error(start, "a space must follow a tag; if this '!' is text, put it in quotes"));
         }
-        Ok(Token { kind: Kind::Tag { handle, suffix }, start, last_line: self.cursor.line() })
+        let here = self.cursor.mark();
+        Ok(Token { kind: Kind::Tag { handle, suffix }, start, last_line: here.line, end: here.pos })
     }
 
     /// Whether another `!` stands before the next space.
@@ -137,7 +138,7 @@ impl<'a> Scanner<'a> {
         }
         let last_line = self.cursor.line();
         self.ignored_line("start the document on the next line")?;
-        Ok(Token { kind, start, last_line })
+        Ok(Token { kind, start, last_line, end: self.cursor.mark().pos })
     }
 
     fn version_number(&mut self, start: Mark) -> Result<u64, YamlError> {

@@ -11,6 +11,8 @@ pub(super) struct Token<'a> {
     pub start: Mark,
     /// Last line that holds a part of it.
     pub last_line: u32,
+    /// Bytes before its end in the text.
+    pub end: u32,
 }
 
 /// Kinds of tokens, as in PyYAML.

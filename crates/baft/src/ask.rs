@@ -78,14 +78,15 @@ pub async fn sync(args: &SyncArgs, workspace: &Workspace) -> Result<(), Failure>
     out.flush()
 }
 
-fn explain(error: RequestError, daemon: &str) -> Failure {
+/// Says what is missing when nobody answers.
+pub(crate) fn explain(error: RequestError, daemon: &str) -> Failure {
     let missing = error.code == Code::Unavailable && error.hint.is_none();
     let failure = Failure::from(error);
     if missing { failure.hint(format!("{daemon} is not running on this server; `baft up` runs it")) } else { failure }
 }
 
 /// Shows on a terminal that it is still waiting.
-async fn watched<T>(doing: &str, work: impl Future<Output = T>) -> T {
+pub(crate) async fn watched<T>(doing: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     if !std::io::stderr().is_terminal() {
         return work.await;

@@ -1,11 +1,18 @@
 //! What can be said on the command line.
 
+mod commit;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use baft_bus::NatsArgs;
 use baft_kit::config::duration;
 use clap::{Args, Subcommand, ValueEnum};
+
+pub use commit::{
+    AgentArgs, CommitArgs, CommitCommand, CommitStatusArgs, ConfirmArgs, EntityArgs, EntityCommand, NowArgs,
+    ReleaseArgs, SetArgs, Shape,
+};
 
 /// Keeps a team's git repository of YAML, the database built from it and the people working on it in step
 #[derive(Debug, clap::Parser)]
@@ -27,7 +34,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the whole fleet on this machine: git-sync, importer and a private NATS server
+    /// Run the whole fleet on this machine: git-sync, commit-agent, importer and a private NATS server
     Up(UpArgs),
     /// Find entities and sections by words or ids
     Search(SearchArgs),
@@ -39,6 +46,10 @@ pub enum Command {
     Import(ImportArgs),
     /// Ask git-sync to look at the remote now
     Sync(SyncArgs),
+    /// Commit and push what was saved, and see what is held back
+    Commit(CommitArgs),
+    /// Change single entities
+    Entity(EntityArgs),
     /// Show how the fleet is doing
     Status(StatusArgs),
     /// Set up the NATS server a fleet uses

@@ -11,6 +11,7 @@ mod ask;
 pub mod bound;
 pub mod cells;
 pub mod cli;
+mod commit;
 pub mod database;
 mod events;
 pub mod failure;
@@ -73,6 +74,8 @@ fn dispatch(cli: &Cli, around: &Surroundings) -> Result<(), Failure> {
         Command::Events(args) => client(events::run(args, &workspace()?))?,
         Command::Import(args) => client(ask::import(args, &workspace()?))?,
         Command::Sync(args) => client(ask::sync(args, &workspace()?))?,
+        Command::Commit(args) => client(commit::run(args, &workspace()?))?,
+        Command::Entity(args) => client(commit::entity(args, &workspace()?))?,
         Command::Status(args) => client(status::run(args, &workspace()?))?,
         Command::Admin(args) => match &args.command {
             AdminCommand::Init(args) => client(admin::init(args, &workspace()?))?,

@@ -42,9 +42,14 @@ fn settings(named: &NatsArgs, workspace: &Workspace) -> Result<NatsArgs, Failure
             Err(Failure::try_again(format!("the fleet in {} runs without NATS", runtime.workspace.display()))
                 .hint("start it without --no-nats to use this command"))
         }
-        None => Err(Failure::try_again(format!("no fleet is running in {}", workspace.root().display()))
-            .hint("start one with `baft up`, name its folder with --workspace, or name a server with --nats-url")),
+        None => Err(no_fleet(workspace)),
     }
+}
+
+/// Nothing is running, and what would help.
+pub(crate) fn no_fleet(workspace: &Workspace) -> Failure {
+    Failure::try_again(format!("no fleet is running in {}", workspace.root().display()))
+        .hint("start one with `baft up`, name its folder with --workspace, or name a server with --nats-url")
 }
 
 #[cfg(test)]

@@ -30,10 +30,22 @@ pub struct Runtime {
     pub source: Source,
     /// Where clients reach the private nats-server; absent with `--no-nats`.
     pub nats: Option<Nats>,
+    /// Its commit-agent; absent when nobody commits.
+    #[serde(default)]
+    pub agent: Option<AgentInfo>,
     /// The admin server of each daemon.
     pub admin: BTreeMap<String, SocketAddr>,
     /// The path under which readers open the database.
     pub database: PathBuf,
+}
+
+/// The commit-agent of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// Its name in subjects.
+    pub name: String,
+    /// The clone to edit in.
+    pub clone: PathBuf,
 }
 
 /// What a fleet serves.
@@ -197,6 +209,7 @@ pub(crate) mod tests {
                 user: "baft".to_owned(),
                 password_file: PathBuf::from("/w/nats/password"),
             }),
+            agent: None,
             admin: BTreeMap::from([("git-sync".to_owned(), ([127, 0, 0, 1], 1).into())]),
             database: PathBuf::from("/w/itp.duckdb"),
         }

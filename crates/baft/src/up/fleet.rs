@@ -150,6 +150,7 @@ impl Fleet {
             workspace: self.workspace.root().to_owned(),
             source: self.plan.source.clone(),
             nats: self.nats.clone(),
+            agent: None,
             admin: self.admin.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             database: self.workspace.database(),
         };

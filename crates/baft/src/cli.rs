@@ -70,7 +70,8 @@ pub enum Command {
 /// Options of `up`.
 #[derive(Debug, Args)]
 #[command(after_help = "Without --repo and --clone it makes a sample repository in the workspace and follows that.\n\
-    A path given to --repo is treated as a remote: only its commits are read.")]
+    Edit in the working clone it makes (its path is printed): what you save is committed and pushed.\n\
+    A path given to --repo is treated as a remote; the files of a repository that is no bare one are never touched.")]
 pub struct UpArgs {
     /// Repository to follow: a path or a URL
     #[arg(long, env = "GITSYNC_REPO", value_name = "PATH|URL", conflicts_with = "clone")]
@@ -80,9 +81,17 @@ pub struct UpArgs {
     #[arg(long = "ref", env = "GITSYNC_REF", value_name = "REF", conflicts_with = "clone")]
     pub reference: Option<String>,
 
-    /// Read the files of this clone as they are, saved but uncommitted edits included; it is never written to
+    /// Read the files of this clone as they are, uncommitted edits included; commit and push them too if you agree when asked
     #[arg(long, env = "BAFT_CLONE", value_name = "DIR")]
     pub clone: Option<PathBuf>,
+
+    /// Agree beforehand to commit and push what is in --clone, for scripts
+    #[arg(long, requires = "clone")]
+    pub yes: bool,
+
+    /// Commit and push nothing
+    #[arg(long, env = "BAFT_NO_COMMIT", conflicts_with = "yes")]
+    pub no_commit: bool,
 
     /// Sync, import, print a summary and exit
     #[arg(long)]

@@ -1,8 +1,9 @@
 //! Baft's command line: `baft up` runs a whole fleet in one process, every other command is its client.
 //!
 //! It owns no data. `up` links the daemons, a private nats-server and what they need into one supervised process and
-//! writes only into its workspace; `search` and `query` read the published database; `events`, `import`, `sync`,
-//! `status` and `admin` speak NATS. It never changes a repository it was given.
+//! writes only into its workspace; `search` and `query` read the published database; `commit`, `entity`, `events`,
+//! `import`, `sync`, `status` and `admin` speak NATS. A clone it was given is only read, unless somebody saw what would be
+//! committed and pushed, and agreed.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 

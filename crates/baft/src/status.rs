@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use baft_bus::payload::{Empty, GitStatus, ImportStatus};
+use baft_bus::payload::{CommitStatus, Empty, GitStatus, ImportStatus};
 use baft_bus::{Bus, Code, RequestError};
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ struct Report {
     fleet: Option<Runtime>,
     nats: Link,
     git: Answer<GitStatus>,
+    /// The fleet's commit-agent; nothing when it has none.
+    commit: Option<Answer<CommitStatus>>,
     import: Answer<ImportStatus>,
     /// What readers see, running or not.
     database: Option<Published>,
@@ -66,20 +68,29 @@ struct Published {
 pub async fn run(args: &StatusArgs, workspace: &Workspace) -> Result<(), Failure> {
     let fleet = Runtime::of(workspace);
     let database = published(workspace);
-    let (nats, git, import) = match reach::connect(&args.nats, workspace).await {
+    let agent =
+        fleet.as_ref().and_then(|fleet| fleet.agent.as_ref()).map(|agent| format!("commit.{}.status", agent.name));
+    let (nats, git, commit, import) = match reach::connect(&args.nats, workspace).await {
         Ok(bus) => {
-            let (git, import) = tokio::join!(ask(&bus, "git.status"), ask(&bus, "import.status"));
+            let commit = async {
+                match &agent {
+                    Some(subject) => Some(ask(&bus, subject).await),
+                    None => None,
+                }
+            };
+            let (git, commit, import) = tokio::join!(ask(&bus, "git.status"), commit, ask(&bus, "import.status"));
             let link = Link::Up { servers: bus.servers().to_owned(), version: bus.server_version() };
             reach::disconnect(bus).await;
-            (link, git, import)
+            (link, git, commit, import)
         }
         Err(failure) => {
-            let reason = failure.message;
-            let none = || Answer::NoAnswer { reason: "there is no connection to NATS".to_owned() };
-            (Link::Down { reason }, none(), Answer::NoAnswer { reason: "there is no connection to NATS".to_owned() })
+            let none = || "there is no connection to NATS".to_owned();
+            let commit = agent.map(|_| Answer::NoAnswer { reason: none() });
+            let import = Answer::NoAnswer { reason: none() };
+            (Link::Down { reason: failure.message }, Answer::NoAnswer { reason: none() }, commit, import)
         }
     };
-    let report = Report { workspace: workspace.root().to_owned(), fleet, nats, git, import, database };
+    let report = Report { workspace: workspace.root().to_owned(), fleet, nats, git, commit, import, database };
     let mut out = Out::new();
     if args.json {
         out.json(&report)?
@@ -138,6 +149,9 @@ fn show(report: &Report, out: &mut Out) -> Result<(), Failure> {
         if followed {
             line(out, "git-sync", &git(&report.git, now))?;
         }
+        if let Some(answer) = &report.commit {
+            line(out, "commit", &commit(answer))?;
+        }
         line(out, "importer", &import(&report.import))?;
     } else if let (Link::Down { reason }, Some(_)) = (&report.nats, &report.fleet) {
         line(out, "nats", &one_line(reason))?;
@@ -188,6 +202,24 @@ fn git(answer: &Answer<GitStatus>, now: SystemTime) -> String {
         format!(", {} since", count(status.failures.into(), "failure"))
     };
     format!("{head} of {}{behind}{seen}{failures}", status.reference)
+}
+
+fn commit(answer: &Answer<CommitStatus>) -> String {
+    let status = match answer {
+        Answer::Status(status) => status,
+        Answer::NoAnswer { reason } => return one_line(reason),
+    };
+    let head = status.head.as_deref().map_or("nothing yet", short_commit);
+    let unpushed = match status.unpushed {
+        0 => ", everything is pushed".to_owned(),
+        commits => format!(", {} to push", count(commits, "commit")),
+    };
+    let held = match status.held.len() as u64 {
+        0 => String::new(),
+        files => format!(", {} held back", count(files, "file")),
+    };
+    let waits = if status.repo_state == "normal" { "" } else { ", waits (`baft commit status`)" };
+    format!("{head} in {}{unpushed}{held}{waits}", status.clone)
 }
 
 fn import(answer: &Answer<ImportStatus>) -> String {

@@ -16,7 +16,8 @@ pub const PROJECT_FOLDER: &str = ".baft";
 /// | `db/` | what the importer publishes in |
 /// | `git/<repository>/` | git-sync's mirror and checkouts |
 /// | `nats/` | the private nats-server: configuration, password, JetStream |
-/// | `sample/` | the sample repository, when no other was given |
+/// | `work/<repository>/` | the working clone to edit in; commit-agent commits and pushes |
+/// | `sample.git/`, `sample/` | the sample's remote and the working clone of it, when no other repository was given |
 /// | `runtime.json` | how to reach the running fleet, for this user only |
 /// | `up.lock`, `up.log` | one `baft up` at a time, and what it logged |
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,19 @@ impl Workspace {
         self.root.join("nats")
     }
 
-    /// The sample repository.
+    /// The working clones that commit-agent looks after, one for each repository.
+    #[must_use]
+    pub fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    /// The sample's remote.
+    #[must_use]
+    pub fn sample_remote(&self) -> PathBuf {
+        self.root.join("sample.git")
+    }
+
+    /// The working clone of the sample.
     #[must_use]
     pub fn sample(&self) -> PathBuf {
         self.root.join("sample")

@@ -160,9 +160,17 @@ fn origin(clone: &Path, remote: &str) -> Result<String, ConfigError> {
 
 /// The given name, or one made of the host's.
 fn agent_name(given: Option<&str>) -> Result<AgentName, ConfigError> {
-    if let Some(name) = given {
-        return AgentName::new(name).map_err(|error| ConfigError::new("--agent", name, error.to_string()));
+    match given {
+        Some(name) => AgentName::new(name).map_err(|error| ConfigError::new("--agent", name, error.to_string())),
+        None => default_name(),
     }
+}
+
+/// The name of an agent that was given none: made of the host's.
+///
+/// # Errors
+/// The host's name has nothing that could be part of it.
+pub fn default_name() -> Result<AgentName, ConfigError> {
     let host = crate::host_name();
     let allowed =
         |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c.to_ascii_lowercase() } else { '-' };

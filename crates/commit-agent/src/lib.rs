@@ -29,7 +29,7 @@ pub mod transport;
 mod watch;
 mod worker;
 
-pub use config::{Config, INTERVAL, Runs, Watch};
+pub use config::{Config, INTERVAL, Runs, Watch, default_name};
 pub use daemon::{Context, Daemon, run};
 pub use error::AgentError;
 pub use metrics::metric_inventory;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use baft_commit_agent::Status as AgentStatus;
 use baft_duckdb_importer::Status as ImportStatus;
 use baft_git_sync::Status as SyncStatus;
 
@@ -16,6 +17,8 @@ const LONG: Duration = Duration::from_secs(15);
 pub struct Board {
     /// git-sync; nothing when there is no remote.
     pub sync: Option<Part<SyncStatus>>,
+    /// commit-agent; nothing when nobody commits.
+    pub agent: Option<Part<AgentStatus>>,
     /// The importer.
     pub import: Part<ImportStatus>,
     /// The private nats-server; nothing without one.
@@ -62,7 +65,12 @@ impl Board {
             None => true,
             Some(sync) => sync.status.head.is_some_and(|head| import.commit.as_deref() == Some(&head.to_string())),
         };
-        nats && import.generation.is_some() && in_step
+        // A clone that cannot be made keeps nobody from reading.
+        let agent = self
+            .agent
+            .as_ref()
+            .is_none_or(|agent| agent.status.engine.is_some() || agent.status.closed.is_some() || agent.down.is_some());
+        nats && import.generation.is_some() && in_step && agent
     }
 
     /// The lines that are redrawn, none wider than `width`.
@@ -71,6 +79,9 @@ impl Board {
         let mut lines = Vec::new();
         if let Some(sync) = &self.sync {
             lines.push(entry("git", sync_line(sync, now)));
+        }
+        if let Some(agent) = &self.agent {
+            lines.push(entry("commit", agent_line(agent)));
         }
         lines.push(entry("import", import_line(&self.import, now)));
         let rows = self.rows();
@@ -112,6 +123,9 @@ impl Board {
                 );
             }
             news.extend(down("git-sync", sync.down.as_ref(), before.sync.as_ref().and_then(|part| part.down.as_ref())));
+        }
+        if let Some(agent) = &self.agent {
+            news.extend(agent_news(agent, before.agent.as_ref()));
         }
         let (import, old) = (&self.import.status, &before.import.status);
         if import.import.generation != old.import.generation && import.import.generation.is_some() {
@@ -171,6 +185,60 @@ fn sync_line(part: &Part<SyncStatus>, now: SystemTime) -> (Light, String) {
         }
         (None, None) => (Light::Busy, "fetching for the first time".to_owned()),
     }
+}
+
+fn agent_line(part: &Part<AgentStatus>) -> (Light, String) {
+    if let Some(reason) = &part.down {
+        return (Light::Bad, format!("commit-agent ended and is started again: {}", one_line(reason)));
+    }
+    let status = &part.status;
+    if let Some(reason) = &status.closed {
+        return (Light::Bad, one_line(reason));
+    }
+    let Some(engine) = &status.engine else { return (Light::Busy, "preparing the working clone".to_owned()) };
+    if let Some(problem) = status.problems.first() {
+        return (Light::Bad, one_line(problem));
+    }
+    let parked = match engine.parked.len() as u64 {
+        0 => String::new(),
+        branches => format!(", {} parked", count(branches, "branch")),
+    };
+    match (engine.held.len() as u64, engine.unpushed as u64) {
+        (0, 0) => (Light::Good, format!("everything is pushed{parked}")),
+        (0, commits) => (Light::Busy, format!("{} to push{parked}", count(commits, "commit"))),
+        (files, _) => (Light::Bad, format!("{} held back: baft commit status{parked}", count(files, "file"))),
+    }
+}
+
+fn agent_news(part: &Part<AgentStatus>, before: Option<&Part<AgentStatus>>) -> Vec<String> {
+    let mut news = Vec::new();
+    let (now, old) = (&part.status, before.map(|part| &part.status));
+    if now.engine.is_some() && old.is_none_or(|old| old.engine.is_none()) {
+        news.push(format!("commit: what is saved in {} is committed and pushed", now.clone));
+    } else if let (Some(head), Some(Some(known))) = (now.head(), old.map(AgentStatus::head))
+        && head != known
+    {
+        news.push(format!("commit: {}", short_commit(&head.to_string())));
+    }
+    let problems = |status: Option<&AgentStatus>| status.map(|status| (status.closed.clone(), status.problems.clone()));
+    if problems(Some(now)) != problems(old) {
+        let known = old.is_some_and(|old| old.closed.is_some() || !old.problems.is_empty());
+        match now.closed.iter().chain(&now.problems).next() {
+            Some(problem) => news.push(format!("commit: {}", one_line(problem))),
+            None if known => news.push("commit: works again".to_owned()),
+            None => {}
+        }
+    }
+    let held = |status: &AgentStatus| {
+        let held = status.engine.iter().flat_map(|engine| &engine.held);
+        held.map(|held| (held.path.to_string(), held.hold.detail.clone())).collect::<Vec<_>>()
+    };
+    let known = old.map(held).unwrap_or_default();
+    for (path, detail) in held(now).into_iter().filter(|held| !known.contains(held)).take(3) {
+        news.push(format!("commit: held back {path}: {}", one_line(&detail)));
+    }
+    news.extend(down("commit-agent", part.down.as_ref(), before.and_then(|part| part.down.as_ref())));
+    news
 }
 
 fn import_line(part: &Part<ImportStatus>, now: SystemTime) -> (Light, String) {

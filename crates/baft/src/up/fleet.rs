@@ -1,4 +1,4 @@
-//! The running fleet: nats-server, git-sync and importer in one supervised process.
+//! The running fleet: nats-server, git-sync, commit-agent and importer in one supervised process.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use baft_bus::payload::Trigger as SyncTrigger;
 use baft_bus::{Bus, Identity, NatsArgs, topology};
+use baft_commit_agent as commit_agent;
 use baft_duckdb_importer as importer;
 use baft_git_sync as git_sync;
 use baft_kit::admin::{Admin, AdminHandle};
@@ -23,7 +25,7 @@ use super::keep::{Turn, keep};
 use super::plan::Plan;
 use super::server::Server;
 use crate::failure::Failure;
-use crate::runtime::{Nats, Runtime, VERSION};
+use crate::runtime::{AgentInfo, Nats, Runtime, VERSION};
 use crate::workspace::{Surroundings, Workspace};
 
 /// How long the daemons' connections may take to close.
@@ -39,6 +41,8 @@ pub struct Fleet {
     board: watch::Sender<Board>,
     admin: Mutex<BTreeMap<String, SocketAddr>>,
     importer: Mutex<Option<importer::Handle>>,
+    sync: Mutex<Option<git_sync::Handle>>,
+    agent: Mutex<Option<commit_agent::Handle>>,
 }
 
 /// Runs the fleet until the shutdown, showing on the board how it is doing.
@@ -55,6 +59,7 @@ pub async fn run(
 ) -> Result<Exit, Failure> {
     board.send_modify(|board| {
         board.sync = plan.sync.as_ref().map(|_| Part::default());
+        board.agent = plan.agent.as_ref().map(|_| Part::default());
         board.nats = server
             .as_ref()
             .map(|server| Broker { address: server.address().to_string(), state: server.state().borrow().clone() });
@@ -68,6 +73,8 @@ pub async fn run(
         board,
         admin: Mutex::default(),
         importer: Mutex::default(),
+        sync: Mutex::default(),
+        agent: Mutex::default(),
     });
     let result = tokio::select! {
         started = fleet.clone().start(server.as_ref(), shutdown.token()) => started,
@@ -123,6 +130,13 @@ impl Fleet {
                 told.note("git-sync", turn, |board| board.sync.get_or_insert_default().turn());
             })));
         }
+        if self.plan.agent.is_some() {
+            let (fleet, told) = (self.clone(), self.clone());
+            let start = move |token| fleet.clone().run_agent(token);
+            daemons.push(tokio::spawn(keep(shutdown.clone(), start, move |turn| {
+                told.note("commit-agent", turn, |board| board.agent.get_or_insert_default().turn());
+            })));
+        }
         let (fleet, told) = (self.clone(), self.clone());
         let start = move |token| fleet.clone().run_importer(token);
         daemons.push(tokio::spawn(keep(shutdown, start, move |turn| {
@@ -150,7 +164,11 @@ impl Fleet {
             workspace: self.workspace.root().to_owned(),
             source: self.plan.source.clone(),
             nats: self.nats.clone(),
-            agent: None,
+            agent: self
+                .plan
+                .agent
+                .as_ref()
+                .map(|agent| AgentInfo { name: agent.name().to_owned(), clone: agent.clone_folder().to_owned() }),
             admin: self.admin.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             database: self.workspace.database(),
         };
@@ -174,12 +192,48 @@ impl Fleet {
             },
         )
         .map_err(|error| error.to_string())?;
+        *self.sync.lock().unwrap_or_else(PoisonError::into_inner) = Some(daemon.handle());
         let fleet = self.clone();
         let watcher = tokio::spawn(follow(daemon.handle().status(), move |status: &git_sync::Status| {
             let before = fleet.board.borrow().sync.as_ref().and_then(|sync| sync.status.head);
             fleet.board.send_modify(|board| board.sync.get_or_insert_default().status = status.clone());
             if status.head != before {
                 fleet.ring_importer();
+                fleet.ring_agent(status);
+            }
+        }));
+        let _admin = self.serve(build, &surroundings, daemon.pulse(), token).await?;
+        let result = surroundings.until_end(daemon.finished()).await;
+        watcher.abort();
+        result
+    }
+
+    /// One life of commit-agent.
+    async fn run_agent(self: Arc<Self>, token: CancellationToken) -> Result<(), String> {
+        let Some(plan) = self.plan.agent.clone() else { return Ok(()) };
+        let settled = tokio::task::spawn_blocking(move || plan.settle());
+        let config = settled.await.map_err(|error| error.to_string())??;
+        let build = baft_kit::build_info!("commit-agent");
+        let surroundings = self.daemon(build, "commit_agent").await?;
+        let daemon = commit_agent::Daemon::start(
+            config,
+            commit_agent::Context {
+                metrics: surroundings.metrics.clone(),
+                readiness: surroundings.readiness.clone(),
+                bus: surroundings.bus.clone(),
+                shutdown: token.clone(),
+            },
+        )
+        .map_err(|error| error.to_string())?;
+        *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = Some(daemon.handle());
+        let fleet = self.clone();
+        let pushed = Mutex::new(None);
+        let watcher = tokio::spawn(follow(daemon.handle().status(), move |status: &commit_agent::Status| {
+            fleet.board.send_modify(|board| board.agent.get_or_insert_default().status = status.clone());
+            let now = status.engine.as_ref().and_then(|engine| engine.last_push);
+            let before = std::mem::replace(&mut *pushed.lock().unwrap_or_else(PoisonError::into_inner), now);
+            if now != before && now.is_some() {
+                fleet.ring_sync();
             }
         }));
         let _admin = self.serve(build, &surroundings, daemon.pulse(), token).await?;
@@ -217,6 +271,22 @@ impl Fleet {
     fn ring_importer(&self) {
         if let Some(importer) = self.importer.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             importer.nudge();
+        }
+    }
+
+    /// What was pushed is fetched at once, with NATS or without.
+    fn ring_sync(&self) {
+        if let Some(sync) = self.sync.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            sync.ring(SyncTrigger::Push);
+        }
+    }
+
+    /// What others pushed is brought into the working clone at once.
+    fn ring_agent(&self, sync: &git_sync::Status) {
+        if let Some(agent) = self.agent.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && agent.status().borrow().head() != sync.head
+        {
+            agent.ring(commit_agent::engine::Trigger::Upstream);
         }
     }
 

@@ -8,7 +8,13 @@ use crate::workspace::{Surroundings, Workspace};
 
 /// The lines, from what is in the database and where the data comes from.
 #[must_use]
-pub fn lines(origin: &Origin, workspace: &Workspace, around: &Surroundings, with_nats: bool) -> Vec<String> {
+pub fn lines(
+    origin: &Origin,
+    editing: Option<&Path>,
+    workspace: &Workspace,
+    around: &Surroundings,
+    with_nats: bool,
+) -> Vec<String> {
     let baft = program(workspace, around);
     let id = example(workspace).unwrap_or_else(|| "water".to_owned());
     let mut lines = vec![
@@ -21,21 +27,32 @@ pub fn lines(origin: &Origin, workspace: &Workspace, around: &Surroundings, with
         lines.push(format!("  {baft} events --follow"));
     }
     lines.push("Change something and see it arrive:".to_owned());
-    match origin {
-        Origin::Sample(folder) => {
-            let folder = shown(folder, around);
-            lines.push(format!("  sed -i 's/priority: 7/priority: 2/' {folder}/data/gaps.yaml"));
-            lines.push(format!("  git -C {folder} commit -am 'A priority the schema allows'"));
-            lines.push(format!(
-                "  {baft} query \"SELECT id, schema_valid, commit_oid FROM entities WHERE id = 'G14-01'\""
-            ));
+    match (editing, origin) {
+        (Some(clone), origin) => {
+            let clone = shown(clone, around);
+            if *origin == Origin::Sample {
+                lines.push(format!("  sed -i 's/priority: 7/priority: 2/' {clone}/data/gaps.yaml"));
+                lines.push(format!(
+                    "  {baft} query \"SELECT id, schema_valid, commit_oid FROM entities WHERE id = 'G14-01'\""
+                ));
+                if with_nats {
+                    lines.push(format!("  {baft} entity set gaps G14-01 priority=3"));
+                }
+            } else {
+                lines.push(format!("  edit a file in {clone} and save it"));
+            }
+            if with_nats {
+                lines.push(format!("  {baft} commit status"));
+            }
+            lines.push("What you save is committed and pushed two seconds after the last save.".to_owned());
+            lines.push(format!("The working clone: {clone}"));
         }
-        Origin::Folder(folder) => {
+        (None, Origin::Folder(folder)) => {
             let folder = shown(folder, around);
             lines.push(format!("  edit a file in {folder}, then: git -C {folder} commit -a"));
         }
-        Origin::Remote => lines.push("  push a commit to the repository".to_owned()),
-        Origin::Clone(folder) => lines.push(format!("  edit a file in {} and save it", shown(folder, around))),
+        (None, Origin::Remote | Origin::Sample) => lines.push("  push a commit to the repository".to_owned()),
+        (None, Origin::Clone(folder)) => lines.push(format!("  edit a file in {} and save it", shown(folder, around))),
     }
     lines.push(format!("The database: {}", shown(&workspace.database(), around)));
     lines

@@ -1,5 +1,6 @@
 //! `baft up`: the whole fleet on one machine, in one process.
 
+mod agent;
 mod board;
 mod display;
 mod fleet;
@@ -99,8 +100,9 @@ impl Prepared {
         let done = CancellationToken::new();
         let hints = {
             let (origin, workspace, around) = (self.plan.origin.clone(), self.workspace.clone(), around.clone());
+            let editing = self.plan.agent.as_ref().map(|agent| agent.clone_folder().to_owned());
             let with_nats = server.is_some();
-            move || hints::lines(&origin, &workspace, &around, with_nats)
+            move || hints::lines(&origin, editing.as_deref(), &workspace, &around, with_nats)
         };
         let shown = tokio::spawn(display::show(screen, seen, done.clone(), hints));
         let result = fleet::run(self.plan, self.workspace.clone(), around.clone(), board, server, shutdown).await;

@@ -10,9 +10,10 @@ use baft_git_sync::Config as SyncConfig;
 use baft_kit::Exit;
 use baft_kit::config::ConfigError;
 use baft_kit::log::redact_url;
-use baft_repo::access::AccessArgs;
-use baft_repo::transport::{KnownHosts, SshAgent};
+use baft_repo::access::{AccessArgs, Variables};
+use baft_repo::transport::{KnownHosts, Remote, SshAgent};
 
+use super::agent::{self, AgentPlan, Consent};
 use super::sample::{self, Whose};
 use crate::cli::UpArgs;
 use crate::failure::Failure;
@@ -38,6 +39,10 @@ pub struct Plan {
     pub origin: Origin,
     /// git-sync, when there is a remote to follow.
     pub sync: Option<SyncConfig>,
+    /// commit-agent, when there is somewhere to commit to.
+    pub agent: Option<AgentPlan>,
+    /// Why a clone is only read.
+    pub read_only: Option<String>,
     /// The importer.
     pub import: ImportSettings,
 }
@@ -46,7 +51,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The sample repository in the workspace.
-    Sample(PathBuf),
+    Sample,
     /// A repository on this machine with files to edit.
     Folder(PathBuf),
     /// A repository without files on this machine.
@@ -62,30 +67,57 @@ impl Plan {
     /// Something given cannot work.
     pub fn make(args: &UpArgs, workspace: &Workspace) -> Result<Self, Failure> {
         match (&args.clone, &args.repo) {
-            (Some(clone), _) => Self::of_clone(clone, workspace),
+            (Some(clone), _) => Self::of_clone(clone, args, workspace),
             (None, Some(repo)) => Self::of_repo(repo, args, workspace),
             (None, None) => {
-                let folder = workspace.sample();
-                sample::make(&folder)?;
-                let repo = folder.to_string_lossy().into_owned();
+                let (remote, clone) = (workspace.sample_remote(), workspace.sample());
+                sample::make(&remote, &clone)?;
+                let repo = remote.to_string_lossy().into_owned();
                 let mut plan = Self::of_repo(&repo, args, workspace)?;
-                plan.origin = Origin::Sample(folder);
+                plan.origin = Origin::Sample;
+                if let (Some(agent), Some(sync)) = (&mut plan.agent, &plan.sync) {
+                    *agent =
+                        AgentPlan::of_remote(clone.clone(), sync.remote.clone(), None, &plan_reference(args), args)?;
+                    if clone.join(".git").exists() {
+                        // Made by an earlier version in this workspace, so ours.
+                        agent.adopt();
+                    }
+                }
                 Ok(plan)
             }
         }
     }
 
-    fn of_clone(clone: &Path, workspace: &Workspace) -> Result<Self, Failure> {
+    fn of_clone(clone: &Path, args: &UpArgs, workspace: &Workspace) -> Result<Self, Failure> {
         let wrong = |allowed: &str| config(&ConfigError::new("--clone", clone.display(), allowed));
         let path = clone.canonicalize().map_err(|_| wrong("an existing folder"))?;
         if !path.join(".git").exists() {
             return Err(wrong("the top folder of a git clone, the one with .git in it"));
         }
+        let url = sample::git(&path, Whose::Theirs, &["config", "remote.origin.url"]).unwrap_or_default();
+        // A path in a clone's configuration is meant from there.
+        let url = if url.starts_with("./") || url.starts_with("../") {
+            path.join(&url).canonicalize().map_or(url, |absolute| absolute.to_string_lossy().into_owned())
+        } else {
+            url
+        };
+        let (mut remote, login) =
+            baft_repo::access::remote(&url, &args.auth, Variables::GitSync).map_err(|error| config(&error))?;
+        use_own_keys(&mut remote, &args.auth);
+        let (agent, read_only) = match agent::consent(&path, remote, args)? {
+            Consent::Given(mut agent) => {
+                agent.log_in_with(login);
+                (Some(*agent), None)
+            }
+            Consent::ReadOnly(why) => (None, Some(why)),
+        };
         Ok(Self {
             source: Source::Clone { path: path.clone() },
             import: ImportSettings::new(ImportSource::Worktree { clone: path.clone() }, workspace.publish()),
             origin: Origin::Clone(path),
             sync: None,
+            agent,
+            read_only,
         })
     }
 
@@ -103,15 +135,26 @@ impl Plan {
             .and_then(|config| config.with_link(Path::new(LINK)))
             .and_then(|config| config.with_ref(reference).with_auth(&args.auth))
             .map_err(|error| config(&error))?;
-        use_own_keys(&mut sync, &args.auth);
+        use_own_keys(&mut sync.remote, &args.auth);
         sync.period = args.period.unwrap_or(if origin.is_some() { LOCAL_PERIOD } else { REMOTE_PERIOD });
         sync.init_period = sync.period;
+        // A repository with files checked out takes no pushes to them: its owner commits there.
+        let folder = matches!(origin, Some(Origin::Folder(_)));
+        let agent = match !folder && !args.no_commit && !args.once && agent::can_commit_to(reference) {
+            true => {
+                let clone = agent::clone_in(workspace, &folder_name(&url));
+                Some(AgentPlan::of_remote(clone, sync.remote.clone(), sync.login.clone(), reference, args)?)
+            }
+            false => None,
+        };
         let follow = ImportSource::Git { repo: sync.mirror(), follow: Follow::Link(sync.link.clone()) };
         Ok(Self {
             source: Source::Remote { repo: redact_url(&url), reference: reference.to_owned() },
             import: ImportSettings::new(follow, workspace.publish()),
             origin: origin.unwrap_or(Origin::Remote),
             sync: Some(sync),
+            agent,
+            read_only: None,
         })
     }
 
@@ -128,16 +171,21 @@ impl Plan {
     #[must_use]
     pub fn announcement(&self) -> Vec<String> {
         match (&self.source, &self.origin) {
-            (Source::Clone { path }, _) => of_clone(path),
-            (Source::Remote { repo, .. }, Origin::Sample(_)) => vec![format!("Following the sample repository {repo}")],
+            (Source::Clone { path }, _) => of_clone(path, self.agent.as_ref(), self.read_only.as_deref()),
+            (Source::Remote { repo, .. }, Origin::Sample) => vec![format!("Following the sample repository {repo}")],
             (Source::Remote { repo, reference }, _) if reference == "HEAD" => vec![format!("Following {repo}")],
             (Source::Remote { repo, reference }, _) => vec![format!("Following {repo} ({reference})")],
         }
     }
 }
 
+/// What `--ref` says, or HEAD.
+fn plan_reference(args: &UpArgs) -> String {
+    args.reference.clone().unwrap_or_else(|| "HEAD".to_owned())
+}
+
 /// What is known about a clone without touching it.
-fn of_clone(path: &Path) -> Vec<String> {
+fn of_clone(path: &Path, agent: Option<&AgentPlan>, read_only: Option<&str>) -> Vec<String> {
     let git = |arguments: &[&str]| sample::git(path, Whose::Theirs, arguments).ok();
     let branch = git(&["symbolic-ref", "--short", "HEAD"]);
     let changed = git(&["status", "--porcelain"]).map(|text| text.lines().count() as u64);
@@ -146,11 +194,21 @@ fn of_clone(path: &Path) -> Vec<String> {
         (Some(branch), Some(files)) => format!(" (branch {branch}, {} with uncommitted changes)", count(files, "file")),
         _ => String::new(),
     };
+    let first = format!("Reading the files of {}{state}", path.display());
+    if agent.is_some() {
+        return vec![
+            first,
+            "Every save becomes a row, marked WORKTREE until it is committed; two seconds after the last save it is"
+                .to_owned(),
+            "committed and pushed, and what others pushed is brought in.".to_owned(),
+        ];
+    }
+    let why = read_only.map(|why| format!(" ({why})")).unwrap_or_default();
     vec![
-        format!("Reading the files of {}{state}", path.display()),
+        first,
         "Every save becomes a row, marked WORKTREE until it is committed. Nothing is written to the clone, nothing"
             .to_owned(),
-        "is committed, pulled or pushed.".to_owned(),
+        format!("is committed, pulled or pushed{why}."),
     ]
 }
 
@@ -191,9 +249,8 @@ fn folder_name(url: &str) -> String {
 }
 
 /// On somebody's own machine the remote is shown what git itself would show: the keys of the SSH agent and of `~/.ssh`.
-fn use_own_keys(sync: &mut SyncConfig, auth: &AccessArgs) {
+fn use_own_keys(remote: &mut Remote, auth: &AccessArgs) {
     let Some(ssh) = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".ssh")) else { return };
-    let remote = &mut sync.remote;
     remote.credentials.ssh_agent = SshAgent::Use;
     if auth.ssh_key_file.iter().all(|file| !file.exists()) {
         let own = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| ssh.join(name));
@@ -248,7 +305,11 @@ mod tests {
     }
 
     fn repository(folder: &Path) {
-        sample::make(folder).unwrap();
+        let bare = folder.with_extension("git");
+        sample::make(&bare, folder).unwrap();
+        let parent = folder.parent().unwrap();
+        let names = [bare.to_str().unwrap(), folder.to_str().unwrap()];
+        sample::git(parent, Whose::Ours, &["clone", "--quiet", names[0], names[1]]).unwrap();
     }
 
     #[test]
@@ -260,6 +321,7 @@ mod tests {
         let given = format!("{}/./repo", root.display());
         let plan = Plan::make(&args(&["--repo", &given]), &workspace).unwrap();
         assert_eq!(plan.origin, Origin::Folder(root.join("repo")));
+        assert!(plan.agent.is_none(), "nobody commits into files that are checked out");
         let sync = plan.sync.unwrap();
         assert_eq!(sync.remote.url, root.join("repo").display().to_string());
         assert_eq!((sync.period, sync.link.file_name().unwrap().to_str()), (LOCAL_PERIOD, Some("framework")));

@@ -1,4 +1,4 @@
-//! The sample repository: made in the workspace from files that are part of this program.
+//! The sample repository: a remote in the workspace, made from files that are part of this program.
 
 use std::fs;
 use std::io;
@@ -10,36 +10,72 @@ use crate::failure::Failure;
 /// Path and content of every file.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/sample_files.rs"));
 
-/// Makes the repository at `folder`, unless there is one from before: what somebody tried out in it stays.
+/// Makes the sample's remote, unless there is one from before: what somebody tried out in it stays. A sample of a version that had no remote
+/// becomes a clone of one.
 ///
 /// # Errors
 /// git is missing, or the folder cannot be written.
-pub fn make(folder: &Path) -> Result<(), Failure> {
-    if folder.join(".git").exists() {
+pub fn make(remote: &Path, clone: &Path) -> Result<(), Failure> {
+    if remote.join("HEAD").exists() {
         return Ok(());
     }
-    let parent = folder.parent().unwrap_or(Path::new("."));
-    let cannot = |error: io::Error| Failure::new(format!("cannot make the sample in {}: {error}", folder.display()));
+    let parent = remote.parent().unwrap_or(Path::new("."));
+    let cannot = |error: io::Error| Failure::new(format!("cannot make the sample in {}: {error}", remote.display()));
     // Beside it and renamed when whole: a sample cut short by a crash is never taken for one.
     let draft = tempfile::Builder::new().prefix(".sample-").tempdir_in(parent).map_err(cannot)?;
+    let bare = draft.path().join("bare");
+    let (made, source) = (draft.path().join("files"), if clone.join(".git").exists() { Some(clone) } else { None });
+    let source = match source {
+        Some(older) => older,
+        None => {
+            fs::create_dir_all(&made).map_err(cannot)?;
+            first_commit(&made).map_err(|error| match error {
+                Broken::Files(error) => cannot(error),
+                Broken::Git(failure) => failure,
+            })?;
+            &made
+        }
+    };
+    let (from, to) = (source.to_string_lossy(), bare.to_string_lossy());
+    git(draft.path(), Whose::Ours, &["clone", "--quiet", "--bare", "--no-hardlinks", &from, &to])?;
+    git(&bare, Whose::Ours, &["symbolic-ref", "HEAD", "refs/heads/main"])?;
+    git(&bare, Whose::Ours, &["remote", "remove", "origin"])?;
+    if source == clone {
+        let url = remote.to_string_lossy();
+        // It may have one already that was given by hand.
+        let _ = git(clone, Whose::Ours, &["remote", "add", "origin", &url]);
+    }
+    fs::rename(&bare, remote).map_err(cannot)
+}
+
+enum Broken {
+    Files(io::Error),
+    Git(Failure),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Files(error)
+    }
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Git(failure)
+    }
+}
+
+fn first_commit(folder: &Path) -> Result<(), Broken> {
     for (path, content) in FILES {
-        let path = draft.path().join(path);
-        fs::create_dir_all(path.parent().unwrap_or(draft.path()))
-            .and_then(|()| fs::write(&path, content))
-            .map_err(cannot)?;
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(folder)).and_then(|()| fs::write(&path, content))?;
     }
-    git(draft.path(), Whose::Ours, &["init", "--quiet"])?;
+    git(folder, Whose::Ours, &["init", "--quiet"])?;
     // `init -b` is younger than some of the gits in use.
-    git(draft.path(), Whose::Ours, &["symbolic-ref", "HEAD", "refs/heads/main"])?;
-    git(draft.path(), Whose::Ours, &["add", "--all"])?;
-    git(draft.path(), Whose::Ours, &["commit", "--quiet", "--message", "Sangab Waterworks Handbook: the sample data"])?;
-    // Whoever has no name yet in git can commit here all the same.
-    if git(draft.path(), Whose::Theirs, &["config", "user.email"]).is_err() {
-        git(draft.path(), Whose::Ours, &["config", "user.name", "Sample"])?;
-        git(draft.path(), Whose::Ours, &["config", "user.email", "sample@localhost"])?;
-    }
-    let draft = draft.keep();
-    fs::rename(&draft, folder).map_err(cannot)
+    git(folder, Whose::Ours, &["symbolic-ref", "HEAD", "refs/heads/main"])?;
+    git(folder, Whose::Ours, &["add", "--all"])?;
+    git(folder, Whose::Ours, &["commit", "--quiet", "--message", "Sangab Waterworks Handbook: the sample data"])?;
+    Ok(())
 }
 
 /// Whose git configuration applies.
@@ -89,25 +125,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_is_a_repository_with_one_commit_that_holds_every_file() {
+    fn the_sample_is_a_bare_remote_with_one_commit_that_holds_every_file() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = parent.path().join("sample");
-        make(&folder).unwrap();
-        let listed = git(&folder, Whose::Ours, &["ls-tree", "-r", "--name-only", "HEAD"]).unwrap();
+        let remote = parent.path().join("sample.git");
+        make(&remote, &parent.path().join("sample")).unwrap();
+        let listed = git(&remote, Whose::Ours, &["ls-tree", "-r", "--name-only", "main"]).unwrap();
         assert_eq!(listed.lines().count(), FILES.len());
         assert!(listed.contains("data/gaps.yaml"), "{listed}");
-        assert_eq!(git(&folder, Whose::Ours, &["status", "--porcelain"]).unwrap(), "");
-        assert_eq!(git(&folder, Whose::Ours, &["symbolic-ref", "HEAD"]).unwrap(), "refs/heads/main");
+        assert_eq!(git(&remote, Whose::Ours, &["symbolic-ref", "HEAD"]).unwrap(), "refs/heads/main");
+        assert_eq!(git(&remote, Whose::Ours, &["rev-parse", "--is-bare-repository"]).unwrap(), "true");
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+        fs::write(remote.join("mine.txt"), "mine").unwrap();
+        make(&remote, &parent.path().join("sample")).unwrap();
+        assert!(remote.join("mine.txt").exists(), "what somebody tried out in the sample stays");
     }
 
     #[test]
-    fn what_somebody_tried_out_in_the_sample_stays() {
+    fn a_sample_without_a_remote_gets_one_with_its_history() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = parent.path().join("sample");
-        make(&folder).unwrap();
-        fs::write(folder.join("mine.txt"), "mine").unwrap();
-        make(&folder).unwrap();
-        assert_eq!(fs::read_to_string(folder.join("mine.txt")).unwrap(), "mine");
+        let (remote, clone) = (parent.path().join("sample.git"), parent.path().join("sample"));
+        fs::create_dir(&clone).unwrap();
+        assert!(first_commit(&clone).is_ok());
+        git(&clone, Whose::Ours, &["commit", "--allow-empty", "--quiet", "--message", "mine"]).unwrap();
+        make(&remote, &clone).unwrap();
+        assert_eq!(git(&remote, Whose::Ours, &["log", "-1", "--format=%s", "main"]).unwrap(), "mine");
+        assert_eq!(git(&clone, Whose::Ours, &["remote", "get-url", "origin"]).unwrap(), remote.to_string_lossy());
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use baft::{Machine, finish};
+use baft_tests::git::git;
 use baft_tests::NatsServer;
 use serde_json::{Value, json};
 
@@ -229,7 +230,8 @@ fn the_streams_of_a_server_are_made_and_checked() {
 fn the_publish_folder_of_a_lone_importer_is_a_workspace_too() {
     let machine = Machine::new();
     machine.ok(&["up", "--once", "--workspace", "w"]);
-    let sample = machine.workspace().join("sample");
+    let sample = machine.path("sample");
+    git(&machine.workspace(), &["clone", "-q", "sample.git", sample.to_str().unwrap()]);
     let publish = machine.path("publish");
     let import = machine.command(
         "duckdb-importer",

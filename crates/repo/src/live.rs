@@ -112,6 +112,15 @@ impl Live {
         &self.path
     }
 
+    /// The root folder as it was opened, whatever is at its path by now: device and inode.
+    ///
+    /// # Errors
+    /// When the file system does not say.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let stat = Stat::from(rustix::fs::fstat(&self.root)?);
+        Ok((stat.dev, stat.ino))
+    }
+
     /// The folder a path is in; nothing when there is none.
     fn folder(&self, path: &RepoPath) -> io::Result<Option<OwnedFd>> {
         let mut folder = self.root.try_clone()?;

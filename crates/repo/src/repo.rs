@@ -197,6 +197,14 @@ impl Repo {
         crate::diff::between(self, old, Some(self.tree_id(new)?))
     }
 
+    /// The same for two trees.
+    ///
+    /// # Errors
+    /// When an object is missing or damaged.
+    pub fn diff_trees(&self, old: Option<Oid>, new: Oid) -> Result<Vec<Change>, RepoError> {
+        crate::diff::between(self, old, Some(new))
+    }
+
     /// Every file of a commit, in path order; only what is under `prefix` (a folder or one file) when given. Names that are not UTF-8, or
     /// that no [`RepoPath`] can hold, are left out and logged.
     ///

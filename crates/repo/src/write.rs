@@ -212,6 +212,21 @@ impl Repo {
         }
     }
 
+    /// Reads an object whole and checks that it has the content of its name.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn verify(&self, oid: Oid) -> Result<(), RepoError> {
+        let fail = |e| RepoError::git("checking an object", e);
+        let object = self.git.odb().map_err(fail)?;
+        let object = object.read(oid.git()).map_err(fail)?;
+        let actual = git2::Oid::hash_object(object.kind(), object.data()).map_err(fail)?;
+        match actual == oid.git() {
+            true => Ok(()),
+            false => Err(RepoError::Corrupt { message: format!("{oid} has the content of {actual}") }),
+        }
+    }
+
     /// libgit2 loses the reason when a loose object cannot be written.
     pub(crate) fn unwritten(&self, doing: &'static str, error: git2::Error) -> RepoError {
         let text = error.message().to_lowercase();
@@ -227,4 +242,17 @@ impl Repo {
         }
         RepoError::git(doing, error)
     }
+}
+
+/// Merges three versions of a text by line; nothing when the same lines were changed.
+#[must_use]
+pub fn merge_lines(base: Option<&[u8]>, ours: &[u8], theirs: &[u8]) -> Option<Vec<u8>> {
+    let input = |content| {
+        let mut input = git2::MergeFileInput::new();
+        input.content(content);
+        input
+    };
+    let base = input(base.unwrap_or_default());
+    let merged = git2::merge_file(&base, &input(ours), &input(theirs), None).ok()?;
+    merged.is_automergeable().then(|| merged.content().to_vec())
 }

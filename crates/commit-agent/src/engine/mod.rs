@@ -1,13 +1,43 @@
 //! What the daemon does, without a daemon: one clone, one thread, one call at a time.
 
+mod announce;
+mod apply;
+mod capture;
+mod commits;
+mod failpoint;
+mod fault;
+mod held;
+mod integrate;
+pub mod machine;
+mod merge;
+mod message;
+mod names;
+mod open;
 mod order;
+mod park;
+mod policy;
+mod push;
+mod reconcile;
+mod repair;
+mod saved;
+mod scan;
 mod settings;
+mod shift;
+mod status;
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use baft_kit::backoff::Backoff;
+use baft_kit::durable::DirLock;
+use baft_repo::live::{Live, Stat};
+use baft_repo::lock::Locks;
 use baft_repo::transport::Transport;
-use baft_repo::{RepoError, RepoPath};
+use baft_repo::{FileMode, Oid, Repo, RepoError, RepoPath};
+
+pub use failpoint::FAILPOINTS;
 
 pub use order::*;
 pub use settings::*;
@@ -43,7 +73,7 @@ pub enum OpenError {
     Locked(#[from] baft_kit::durable::LockError),
     /// The clone cannot be made now; trying again may help.
     #[error("cannot clone: {0}")]
-    Clone(#[from] baft_repo::transport::TransportError),
+    Clone(#[from] StepError),
     /// The repository or the disk.
     #[error(transparent)]
     Repo(#[from] RepoError),
@@ -61,6 +91,9 @@ pub struct OpenReport {
     pub repairs: Vec<String>,
 }
 
+/// With more hints than this, looking at everything is cheaper.
+const MOST_HINTS: usize = 10_000;
+
 /// A way to tell the agent what the file watch noticed, also while it works. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Hints(Arc<std::sync::Mutex<Vec<Touched>>>);
@@ -68,7 +101,16 @@ pub struct Hints(Arc<std::sync::Mutex<Vec<Touched>>>);
 impl Hints {
     /// Notes it down; the agent looks when it next captures.
     pub fn add(&self, touched: Touched) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(touched);
+        let mut hints = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if hints.len() < MOST_HINTS {
+            hints.push(touched);
+        } else {
+            *hints = vec![Touched::Rescan];
+        }
+    }
+
+    fn take(&self) -> Vec<Touched> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
@@ -76,7 +118,35 @@ impl Hints {
 pub struct Agent {
     settings: Settings,
     hints: Hints,
-    _transport: Arc<dyn Transport>,
+    transport: Arc<dyn Transport>,
+    names: names::Names,
+    files: names::Files,
+    repo: Repo,
+    live: Live,
+    locks: Locks,
+    _lock: DirLock,
+    saved: saved::SavedFile,
+    tree: scan::Tree,
+    /// What the cycle that is running did so far.
+    report: Cycle,
+    plan: Option<integrate::Plan>,
+    /// Contents the gates have seen and let through.
+    passed: HashSet<(RepoPath, Oid)>,
+    /// What the file system said about files when they were held.
+    held_stats: HashMap<RepoPath, Stat>,
+    /// Contents of the snapshot that is being kept while the branch cannot be moved.
+    snapshots: BTreeMap<RepoPath, (Oid, FileMode)>,
+    /// What was captured last, to be looked for once more.
+    recent: Vec<(RepoPath, Oid)>,
+    remote_refs: BTreeMap<String, Oid>,
+    /// Parked commits and the branch they were last tried on.
+    tested: HashMap<Oid, Oid>,
+    order_deadline: Option<Instant>,
+    order_session: Option<SessionStamp>,
+    blocked: Option<Blocked>,
+    backoff: Backoff,
+    retry_at: Option<Instant>,
+    errors: Vec<StepError>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -91,8 +161,7 @@ impl Agent {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(settings: Settings, transport: Arc<dyn Transport>) -> Result<(Self, OpenReport), OpenError> {
-        let agent = Self { settings, hints: Hints::default(), _transport: transport };
-        Ok((agent, OpenReport::default()))
+        Self::start(settings, transport)
     }
 
     /// What it was told.
@@ -113,8 +182,157 @@ impl Agent {
     }
 
     /// Capture, land, fetch, integrate, materialise, push: as far as it gets and is asked to. Never panics, never loses anything.
-    pub fn cycle(&mut self, _order: &Order) -> Cycle {
-        Cycle::default()
+    pub fn cycle(&mut self, order: &Order) -> Cycle {
+        self.begin(order);
+        if let Err(fault) = self.check_present() {
+            self.fail(Step::Capture, &fault);
+            return self.end();
+        }
+        if self.saved.get().stale.is_empty() {
+            self.blocked = None;
+        }
+        let paused = self.retry_at.is_some_and(|at| at > Instant::now());
+        let goal = machine::Goal {
+            extent: order.extent,
+            pause: order.pause,
+            paused: if paused { machine::Paused::Yes } else { machine::Paused::No },
+            retries: self.settings.push.retries,
+        };
+        let (mut state, mut effect) = machine::start(goal);
+        while effect != machine::Effect::Rest {
+            let input = self.perform(effect, order);
+            (state, effect) = machine::step(state, input);
+        }
+        self.end()
+    }
+
+    fn begin(&mut self, order: &Order) {
+        self.report = Cycle::default();
+        self.errors.clear();
+        self.blocked = None;
+        self.order_deadline = order.deadline;
+        // What a session claims by path must not be taken by another while a remote keeps us waiting.
+        self.order_session = order.session.clone().filter(|_| order.paths.is_none());
+        if order.trigger == Trigger::Shutdown
+            || order.trigger == Trigger::Request && order.flush == Flush::Now && order.paths.is_none()
+        {
+            // Nobody waits for hints that are still under way.
+            self.tree.suspect_all();
+        }
+    }
+
+    fn end(&mut self) -> Cycle {
+        let mut report = std::mem::take(&mut self.report);
+        report.held = self.held();
+        report.blocked.clone_from(&self.blocked);
+        report.errors.clone_from(&self.errors);
+        report.unpushed = self.unpushed();
+        let retry =
+            self.retry_at.map(|at| at.saturating_duration_since(Instant::now())).filter(|_| report.unpushed > 0);
+        report.next_due = [self.next_rest(), retry].into_iter().flatten().min();
+        self.order_deadline = None;
+        report
+    }
+
+    fn perform(&mut self, effect: machine::Effect, order: &Order) -> machine::Input {
+        use machine::{Effect, Input};
+        let done = |result: Result<(), fault::Fault>| result.map(|()| Input::Done);
+        let (step, result) = match effect {
+            Effect::Repair => (Step::Land, done(self.repair())),
+            Effect::Capture => (Step::Capture, done(self.check_recent().and_then(|()| self.capture(order)))),
+            Effect::Land => (Step::Land, done(self.land())),
+            Effect::Fetch => (Step::Fetch, done(self.fetch())),
+            Effect::Integrate => (Step::Integrate, self.integrate()),
+            Effect::Park => (Step::Park, done(self.park())),
+            Effect::Materialise => (Step::Materialise, self.materialise()),
+            Effect::Rescue => (Step::Park, done(self.rescue())),
+            Effect::Push => (Step::Push, self.push()),
+            Effect::Close => (Step::Park, done(self.close())),
+            Effect::Rest => return Input::Done,
+        };
+        match result {
+            Ok(input) => {
+                self.note_success(effect, input, order);
+                input
+            }
+            Err(fault) => match &fault.blocked {
+                Some(blocked) => {
+                    self.blocked = Some(blocked.clone());
+                    Input::Blocked
+                }
+                None => {
+                    self.fail(step, &fault);
+                    if matches!(effect, Effect::Fetch | Effect::Park | Effect::Rescue | Effect::Push) {
+                        self.pause();
+                    }
+                    Input::Failed
+                }
+            },
+        }
+    }
+
+    /// The pause after failures grows with failures alone: new edits neither shorten nor lengthen it.
+    fn pause(&mut self) {
+        if self.retry_at.is_none_or(|at| at <= Instant::now()) || self.backoff.failures() == 0 {
+            self.retry_at = Some(Instant::now() + self.backoff.next_delay());
+        }
+    }
+
+    fn note_success(&mut self, effect: machine::Effect, input: machine::Input, order: &Order) {
+        use machine::{Effect, Input};
+        match (effect, input) {
+            (Effect::Push, Input::Done) => {
+                self.backoff.reset();
+                self.retry_at = None;
+            }
+            (Effect::Fetch, Input::Done) if order.extent == Extent::Pull => {
+                self.backoff.reset();
+                self.retry_at = None;
+            }
+            (Effect::Push, Input::Protected) => self.pause(),
+            (Effect::Integrate, Input::Rewritten) => self.blocked = Some(Blocked::Rewritten),
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, step: Step, fault: &fault::Fault) {
+        tracing::warn!(
+            step = step.as_str(),
+            class = fault.class.as_str(),
+            error = fault.message,
+            "a step did not get through"
+        );
+        self.errors.push(StepError { step, class: fault.class, message: fault.message.clone() });
+    }
+
+    /// Moves branch and index to what was captured.
+    fn land(&mut self) -> Result<(), fault::Fault> {
+        if let Some(blocked) = self.odd_state()? {
+            return Err(fault::Fault::blocked(blocked));
+        }
+        let mut tries = 0;
+        loop {
+            let (branch, tip) = (self.branch()?, self.tip()?);
+            if branch == tip {
+                break;
+            }
+            match self.shift(branch, tip, saved::Touch::Nothing) {
+                Ok(_) => {
+                    for commit in self.commits(tip, &[Some(branch)])? {
+                        let parent = self.repo.commit_info(commit).map_err(fault::fault)?.parents.first().copied();
+                        let shown = self.shown_commit(commit, parent)?;
+                        self.report.landed.push(shown);
+                    }
+                    break;
+                }
+                Err(fault) if fault.class == Class::Race && tries < 3 => {
+                    tries += 1;
+                    self.repair()?;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.settle()
     }
 
     /// Asks the remote how it compares.
@@ -122,68 +340,47 @@ impl Agent {
     /// # Errors
     /// The remote cannot be asked.
     pub fn fetch_check(&mut self) -> Result<Check, StepError> {
-        Err(StepError { step: Step::Fetch, class: Class::Other, message: "not built yet".to_owned() })
-    }
-
-    /// How clone and remote compare, as far as that is known without asking the remote.
-    ///
-    /// # Errors
-    /// The repository cannot be read.
-    pub fn compare(&self) -> Result<Check, RepoError> {
-        let (head, upstream) = (None, None);
-        let as_of = std::time::SystemTime::UNIX_EPOCH;
-        Ok(Check { as_of, relation: Relation::Current, ahead: 0, behind: 0, dirty_files: 0, head, upstream })
-    }
-
-    /// How many events wait to be announced.
-    #[must_use]
-    pub fn unannounced(&self) -> usize {
-        0
-    }
-
-    /// How everything is. Cheap.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status {
-            head: None,
-            captured: None,
-            upstream: None,
-            unpushed: 0,
-            parked: Vec::new(),
-            held: Vec::new(),
-            blocked: None,
-            index_lock_age: None,
-            oldest_uncaptured: None,
-            last_fetch: None,
-            last_push: None,
-            last_scan: None,
-            failures: 0,
-            errors: Vec::new(),
-        }
+        self.begin(&Order::default());
+        self.check_present().and_then(|()| self.fetch()).map_err(|fault| fault.at(Step::Fetch))?;
+        let hints = self.hints.take();
+        let eyes = scan::Eyes { repo: &self.repo, live: &self.live, scope: &self.settings.scope };
+        let _ = self.tree.look(&eyes, hints);
+        self.compare().map_err(|error| fault::fault(error).at(Step::Fetch))
     }
 
     /// Edits by request: all of them, as one commit, or none.
     ///
     /// # Errors
     /// See [`ApplyError`].
-    pub fn apply(&mut self, _apply: &Apply) -> Result<Applied, ApplyError> {
-        Err(ApplyError::Unavailable("not built yet".to_owned()))
+    pub fn apply(&mut self, apply: &Apply) -> Result<Applied, ApplyError> {
+        self.begin(&Order { session: apply.session.clone(), ..Order::default() });
+        self.apply_edits(apply)
     }
 
     /// A person agrees; the next cycle acts on it. How many deletions or commits that lets through.
     ///
     /// # Errors
     /// The state cannot be written.
-    pub fn confirm(&mut self, _what: &Confirm) -> Result<usize, StepError> {
-        Ok(0)
+    pub fn confirm(&mut self, what: &Confirm) -> Result<usize, StepError> {
+        match what {
+            Confirm::Deletions => self.confirm_deletions(),
+            Confirm::Rewritten => self
+                .saved
+                .change(|saved| {
+                    saved.follow = saved.rewritten;
+                    usize::from(saved.rewritten.is_some())
+                })
+                .map_err(fault::fault),
+        }
+        .map_err(|fault| fault.at(Step::Capture))
     }
 
     /// A person says that the content of held files is all right as it is now; everything that is held when no path is given. Which were.
     ///
     /// # Errors
     /// The state cannot be written.
-    pub fn release(&mut self, _paths: &[RepoPath]) -> Result<Vec<RepoPath>, StepError> {
-        Ok(Vec::new())
+    pub fn release(&mut self, paths: &[RepoPath]) -> Result<Vec<RepoPath>, StepError> {
+        self.release_held(paths).map_err(|fault| fault.at(Step::Capture))
     }
 
     /// What is to be announced next, if anything.
@@ -191,14 +388,18 @@ impl Agent {
     /// # Errors
     /// The repository cannot be read.
     pub fn next_announcement(&mut self) -> Result<Option<Announcement>, RepoError> {
-        Ok(None)
+        self.announcement().map_err(|fault| RepoError::Corrupt { message: fault.message })
     }
 
     /// It was announced.
     ///
     /// # Errors
     /// The state cannot be written.
-    pub fn acknowledged(&mut self, _id: &str) -> Result<(), RepoError> {
-        Ok(())
+    pub fn acknowledged(&mut self, id: &str) -> Result<(), RepoError> {
+        self.acknowledge(id).map_err(|fault| RepoError::Corrupt { message: fault.message })
     }
+}
+
+fn at(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

@@ -38,17 +38,17 @@ const BUSY: Outcome = Outcome::Busy { displaced: None };
 const LARGEST: u64 = 1 << 30;
 
 impl Live {
-    /// Writes the new content beside the path, complete and on disk. Nothing anybody looks at changes. `like` gives the permissions.
+    /// Writes the new content beside the path, complete and on disk; its stat. Nothing anybody looks at changes. `like` gives the permissions.
     ///
     /// # Errors
     /// When there is no room, or something that is no folder is in the way.
-    pub fn prepare(&self, path: &RepoPath, mode: FileMode, content: &[u8], like: Option<&Stat>) -> io::Result<()> {
+    pub fn prepare(&self, path: &RepoPath, mode: FileMode, content: &[u8], like: Option<&Stat>) -> io::Result<Stat> {
         let folder = self.make_folder(path)?;
         let name = own_name(path);
         remove(&folder, &name)?;
         if mode == FileMode::Symlink {
             rustix::fs::symlinkat(content, &folder, &*name)?;
-            return Ok(());
+            return stat_in(&folder, &name)?.ok_or_else(|| Errno::NOENT.into());
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let bits = if mode == FileMode::Executable { 0o777 } else { 0o666 };
@@ -69,7 +69,8 @@ impl Live {
                 }
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(bits))?;
             }
-            file.sync_all()
+            file.sync_all()?;
+            Ok(rustix::fs::fstat(&file)?.into())
         })();
         if written.is_err() {
             // The first error is the one to tell.

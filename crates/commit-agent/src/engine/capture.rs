@@ -1,0 +1,407 @@
+//! Capture: the bytes of every finished file into objects and a private ref. Index, HEAD and files are not touched, and nobody's lock matters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::{Duration, Instant};
+
+use baft_repo::live::{Content, Look, Stat, Writers};
+use baft_repo::state::Head;
+use baft_repo::write::TreeEdits;
+use baft_repo::{FileMode, Oid, RepoPath};
+
+use super::fault::{Fault, fault};
+use super::scan::{Eyes, Waiting};
+use super::{Agent, Blocked, Commit, Flush, Order, PathTrouble, Signature, failpoint};
+use crate::gates::{self, Hold, Reason, Verdict};
+
+/// A finished file that passed.
+#[derive(Debug)]
+struct Found {
+    blob: Oid,
+    mode: FileMode,
+    stat: Stat,
+}
+
+/// Everything one look found.
+#[derive(Debug, Default)]
+struct Harvest {
+    edits: BTreeMap<RepoPath, Found>,
+    deletions: BTreeSet<RepoPath>,
+    stale: BTreeMap<RepoPath, Option<Found>>,
+}
+
+impl Agent {
+    /// Finds finished changes and captures them.
+    pub(super) fn capture(&mut self, order: &Order) -> Result<(), Fault> {
+        let hints = self.hints.take();
+        let eyes = Eyes { repo: &self.repo, live: &self.live, scope: &self.settings.scope };
+        let troubles = self.tree.look(&eyes, hints);
+        self.report.troubles.extend(troubles);
+        let harvest = self.harvest(order)?;
+        let odd = self.odd_state()?;
+        if odd.is_some() {
+            return self.snapshot(order, &harvest);
+        }
+        self.snapshots.clear();
+        self.commit_harvest(order, harvest)
+    }
+
+    /// Why what is on disk may not belong to the branch: a rebase, another branch, …
+    pub(super) fn odd_state(&self) -> Result<Option<Blocked>, Fault> {
+        if let Some(operation) = self.repo.operation() {
+            return Ok(Some(Blocked::Operation(operation)));
+        }
+        Ok(match self.repo.head_place().map_err(fault)? {
+            Head::Branch(name) if name == self.names.branch => None,
+            Head::Branch(name) => Some(Blocked::OtherBranch(name.trim_start_matches("refs/heads/").to_owned())),
+            Head::Detached(_) => Some(Blocked::Detached),
+        })
+    }
+
+    fn harvest(&mut self, order: &Order) -> Result<Harvest, Fault> {
+        let mut harvest = Harvest::default();
+        let mut gone = BTreeSet::new();
+        let transit = self.transit()?;
+        let in_order =
+            |path: &RepoPath| order.paths.as_ref().is_none_or(|only| only.iter().any(|one| path.starts_with(one)));
+        self.drop_held_that_left()?;
+        for (path, waiting) in self.tree.waiting() {
+            if !in_order(&path) || !self.is_finished(&path, &waiting, order.flush) {
+                continue;
+            }
+            let stale = self.saved.get().stale.contains_key(&path);
+            let Some(stat) = waiting.stat else {
+                if transit.as_ref().is_some_and(|new| matches!(self.repo.tree_entry(*new, &path), Ok(None))) {
+                    continue;
+                }
+                if stale {
+                    harvest.stale.insert(path, None);
+                } else {
+                    gone.insert(path);
+                }
+                continue;
+            };
+            if self.held_stats.get(&path) == Some(&stat) {
+                continue;
+            }
+            match self.read_finished(&path, transit)? {
+                Some(found) if stale => drop(harvest.stale.insert(path, Some(found))),
+                Some(found) => drop(harvest.edits.insert(path, found)),
+                None => {}
+            }
+        }
+        self.judge_deletions(gone, &mut harvest)?;
+        Ok(harvest)
+    }
+
+    fn is_finished(&self, path: &RepoPath, waiting: &Waiting, flush: Flush) -> bool {
+        let overdue = waiting.first.elapsed() >= self.settings.max_wait;
+        let rested = waiting.rested() >= self.settings.quiet;
+        let writers = || waiting.stat.is_some() && self.live.writers(path) == Writers::Some;
+        match flush {
+            Flush::Now => !writers(),
+            Flush::Quiet => overdue || rested && !writers(),
+        }
+    }
+
+    /// Reads a file and shows it to the gates; nothing when it is not to be captured now.
+    fn read_finished(&mut self, path: &RepoPath, transit: Option<Oid>) -> Result<Option<Found>, Fault> {
+        let limit = self.settings.gates.max_file_bytes;
+        let (content, mode, stat) = match self.live.read(path, limit) {
+            Ok(Look::Stable { content, mode, stat }) => (content, mode, stat),
+            // It goes on waiting.
+            Ok(Look::Absent | Look::Unstable | Look::Special) => return Ok(None),
+            Err(error) => {
+                self.report.troubles.push(PathTrouble { path: path.to_string(), message: error.to_string() });
+                return Ok(None);
+            }
+        };
+        let committed = self.tree.entry(path);
+        let bytes = match content {
+            Content::Bytes(bytes) => bytes,
+            Content::Large(file) => {
+                let blob = self.repo.write_blob_from(stat.size, file).map_err(fault)?;
+                if self.saved.get().released.get(path) == Some(&blob) {
+                    return Ok(Some(Found { blob, mode: kept_mode(mode, committed), stat }));
+                }
+                let hold = Hold { reason: Reason::Size, detail: format!("{} bytes", stat.size) };
+                self.hold(path, Some(blob), hold, Some(stat))?;
+                return Ok(None);
+            }
+        };
+        let blob = Oid::of_blob(&bytes);
+        let mode = kept_mode(mode, committed);
+        if committed == Some((blob, mode)) && !self.saved.get().stale.contains_key(path) {
+            self.tree.settled(path, blob, &stat);
+            self.unhold(path)?;
+            return Ok(None);
+        }
+        if transit.is_some_and(|new| matches!(self.repo.tree_entry(new, path), Ok(Some((there, _))) if there == blob)) {
+            return Ok(None);
+        }
+        if committed.is_some_and(|(_, mode)| mode == FileMode::Submodule) {
+            return Ok(None);
+        }
+        if mode != FileMode::Symlink
+            && let Some(why) = self.repo.conversion(path, &bytes)
+        {
+            self.report.troubles.push(PathTrouble { path: path.to_string(), message: format!("{why}: left out") });
+            return Ok(None);
+        }
+        if let Some(hold) = self.judge(path, blob, &bytes, committed.map(|(blob, _)| blob))? {
+            self.repo.write_blob(&bytes).map_err(fault)?;
+            self.hold(path, Some(blob), hold, Some(stat))?;
+            return Ok(None);
+        }
+        failpoint::hit("capture.blobs").map_err(fault)?;
+        let blob = self.repo.write_blob(&bytes).map_err(fault)?;
+        Ok(Some(Found { blob, mode, stat }))
+    }
+
+    /// What the gates say about a content; nothing when it passes, or a person let it pass.
+    pub(super) fn judge(
+        &mut self,
+        path: &RepoPath,
+        blob: Oid,
+        bytes: &[u8],
+        previous: Option<Oid>,
+    ) -> Result<Option<Hold>, Fault> {
+        if self.saved.get().refused.get(path) == Some(&blob) {
+            return Ok(Some(Hold { reason: Reason::Refused, detail: "the server refuses this content".to_owned() }));
+        }
+        if self.saved.get().released.get(path) == Some(&blob) {
+            return Ok(None);
+        }
+        let key = (path.clone(), blob);
+        if self.passed.contains(&key) {
+            return Ok(None);
+        }
+        let previous = previous.and_then(|blob| self.repo.read(blob).ok());
+        match gates::check_file(&self.settings.gates, path, bytes, previous.as_deref()) {
+            Verdict::Pass => {
+                if self.passed.len() > MOST_PASSED {
+                    self.passed.clear();
+                }
+                self.passed.insert(key);
+                Ok(None)
+            }
+            Verdict::Hold(hold) => Ok(Some(hold)),
+        }
+    }
+
+    fn judge_deletions(&mut self, gone: BTreeSet<RepoPath>, harvest: &mut Harvest) -> Result<(), Fault> {
+        // What only moved is not lost.
+        let arrived: BTreeSet<Oid> = harvest.edits.values().map(|found| found.blob).collect();
+        let lost = |path: &&RepoPath| self.tree.entry(path).is_none_or(|(blob, _)| !arrived.contains(&blob));
+        let confirmed = &self.saved.get().deletions;
+        let unconfirmed: Vec<RepoPath> =
+            gone.iter().filter(lost).filter(|path| !confirmed.contains(*path)).cloned().collect();
+        let verdict = gates::check_deletions(&self.settings.gates, unconfirmed.len(), self.tree.len());
+        if let Verdict::Hold(hold) = verdict {
+            for path in &unconfirmed {
+                self.hold(path, None, hold.clone(), None)?;
+            }
+            let unconfirmed: BTreeSet<RepoPath> = unconfirmed.into_iter().collect();
+            harvest.deletions = gone.difference(&unconfirmed).cloned().collect();
+        } else {
+            harvest.deletions = gone;
+        }
+        for path in harvest.deletions.clone() {
+            self.unhold(&path)?;
+        }
+        Ok(())
+    }
+
+    fn commit_harvest(&mut self, order: &Order, harvest: Harvest) -> Result<(), Fault> {
+        self.capture_stale(order, &harvest)?;
+        let mut edits = TreeEdits::new();
+        let mut paths = Vec::new();
+        for (path, found) in &harvest.edits {
+            edits.insert(path.clone(), Some((found.blob, found.mode)));
+            paths.push(path.clone());
+        }
+        for path in &harvest.deletions {
+            edits.insert(path.clone(), None);
+            paths.push(path.clone());
+        }
+        if edits.is_empty() {
+            return Ok(());
+        }
+        paths.sort();
+        let tip = self.tip()?;
+        let base = self.repo.tree_id(tip).map_err(fault)?;
+        let tree = self.repo.write_tree(Some(base), &edits).map_err(fault)?;
+        if tree != base {
+            let author = self.author(order.session.as_ref());
+            let message = self.message(order.session.as_ref(), order.message.as_deref(), &paths);
+            let commit = self.make_commit(tree, &[tip], &author, &message)?;
+            failpoint::hit("capture.commit").map_err(fault)?;
+            self.check_written(tree, harvest.edits.values().map(|found| found.blob))?;
+            self.set_pending(tip, commit, "capture")?;
+            failpoint::hit("capture.ref").map_err(fault)?;
+            self.recent = harvest.edits.iter().map(|(path, found)| (path.clone(), found.blob)).collect();
+            self.report.captured.push(self.describe(commit, Some(tip), paths, order, &author));
+        }
+        self.tree.advance(&self.repo, self.tip()?).map_err(fault)?;
+        for (path, found) in &harvest.edits {
+            self.tree.settled(path, found.blob, &found.stat);
+            self.unhold(path)?;
+        }
+        for path in &harvest.deletions {
+            self.tree.forget(path);
+        }
+        let done: BTreeSet<RepoPath> = harvest.deletions;
+        self.saved.change(|saved| saved.deletions.retain(|path| !done.contains(path))).map_err(fault)?;
+        Ok(())
+    }
+
+    /// Files whose content derives from an older commit: captured beside the branch and brought together with it, as if somebody else had pushed
+    /// them, so that the change of upstream they do not know survives.
+    fn capture_stale(&mut self, order: &Order, harvest: &Harvest) -> Result<(), Fault> {
+        for (path, found) in &harvest.stale {
+            let Some(from) = self.saved.get().stale.get(path).copied() else { continue };
+            let now = found.as_ref().map(|found| (found.blob, found.mode));
+            let tip = self.tip()?;
+            let (at_tip, at_base) = (self.entry(tip, path)?, self.entry(from, path)?);
+            let blob = |side: Option<(Oid, FileMode)>| side.map(|(blob, _)| blob);
+            if blob(now) == blob(at_tip) {
+                self.saved.change(|saved| saved.stale.remove(path)).map_err(fault)?;
+                if let Some(found) = found {
+                    self.tree.settled(path, found.blob, &found.stat);
+                }
+                continue;
+            }
+            if blob(now) == blob(at_base) {
+                // Not edited: it only waits for its turn.
+                continue;
+            }
+            let edits = TreeEdits::from([(path.clone(), now)]);
+            let base = self.repo.tree_id(from).map_err(fault)?;
+            let tree = self.repo.write_tree(Some(base), &edits).map_err(fault)?;
+            let author = self.author(order.session.as_ref());
+            let message = self.message(order.session.as_ref(), order.message.as_deref(), std::slice::from_ref(path));
+            let side = self.make_commit(tree, &[from], &author, &message)?;
+            self.join_side(side, path, order)?;
+        }
+        Ok(())
+    }
+
+    /// What was on disk while it did not belong to the branch. Never landed; kept by a ref of its own, and pushed to the rescue namespace.
+    fn snapshot(&mut self, order: &Order, harvest: &Harvest) -> Result<(), Fault> {
+        let mut edits = TreeEdits::new();
+        for (path, found) in &harvest.edits {
+            self.snapshots.insert(path.clone(), (found.blob, found.mode));
+        }
+        for (path, found) in &harvest.stale {
+            if let Some(found) = found {
+                self.snapshots.insert(path.clone(), (found.blob, found.mode));
+            }
+        }
+        for (path, side) in &self.snapshots {
+            edits.insert(path.clone(), Some(*side));
+        }
+        if edits.is_empty() {
+            return Ok(());
+        }
+        let tip = self.tip()?;
+        let base = self.repo.tree_id(tip).map_err(fault)?;
+        let tree = self.repo.write_tree(Some(base), &edits).map_err(fault)?;
+        let before = self.repo.find_ref(&self.names.snapshot).map_err(fault)?;
+        let same = |commit: Oid| self.repo.tree_id(commit).is_ok_and(|there| there == tree);
+        if tree == base || before.is_some_and(same) {
+            return Ok(());
+        }
+        let paths: Vec<RepoPath> = edits.into_keys().collect();
+        let author = self.author(order.session.as_ref());
+        let message =
+            self.message(order.session.as_ref(), Some("what was on disk while the branch could not be moved"), &paths);
+        let parents: Vec<Oid> = before.into_iter().chain([tip]).collect();
+        let commit = self.make_commit(tree, &parents, &author, &message)?;
+        self.move_ref(&self.names.snapshot.clone(), before, Some(commit), "snapshot")?;
+        self.report.captured.push(self.describe(commit, parents.first().copied(), paths, order, &author));
+        Ok(())
+    }
+
+    /// A person's `git gc --prune=now` may throw away an object before a ref leads to it.
+    fn check_written(&self, tree: Oid, blobs: impl Iterator<Item = Oid>) -> Result<(), Fault> {
+        for oid in blobs.chain([tree]) {
+            if !self.repo.contains(oid) {
+                return Err(Fault::other(
+                    "an object vanished while it was being captured (git gc --prune=now?); the next cycle writes it again",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same once more in the next cycle: the collector may have decided before the ref was there and deleted after.
+    pub(super) fn check_recent(&mut self) -> Result<(), Fault> {
+        for (path, blob) in std::mem::take(&mut self.recent) {
+            if self.repo.contains(blob) {
+                continue;
+            }
+            if let Ok(Look::Stable { content: Content::Bytes(bytes), .. }) = self.live.read(&path, u64::MAX) {
+                // The same content gives the same object; another one is captured as an edit.
+                self.repo.write_blob(&bytes).map_err(fault)?;
+            }
+            if !self.repo.contains(blob) {
+                self.report.troubles.push(PathTrouble {
+                    path: path.to_string(),
+                    message: format!("its captured content {blob} was deleted from the object store"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn describe(
+        &self,
+        oid: Oid,
+        parent: Option<Oid>,
+        paths: Vec<RepoPath>,
+        order: &Order,
+        author: &Signature,
+    ) -> Commit {
+        Commit {
+            oid,
+            parent,
+            paths,
+            session: order.session.as_ref().map(|session| session.id.clone()),
+            author: author.clone(),
+        }
+    }
+
+    /// When the next file will have rested.
+    pub(super) fn next_rest(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let due = |(path, waiting): (RepoPath, Waiting)| {
+            let held = waiting.stat.is_some_and(|stat| self.held_stats.get(&path) == Some(&stat));
+            let gone = waiting.stat.is_none() && self.saved.get().held.contains_key(&path);
+            if held || gone {
+                return None;
+            }
+            let rest = self.settings.quiet.saturating_sub(waiting.rested());
+            let most = self.settings.max_wait.saturating_sub(now.duration_since(waiting.first));
+            // What should be finished and is not is being written, or cannot be read.
+            Some(rest.min(most).max(Duration::from_millis(200)))
+        };
+        self.tree.waiting().into_iter().filter_map(due).min()
+    }
+}
+
+/// Verdicts that are remembered.
+const MOST_PASSED: usize = 100_000;
+
+/// A change of the executable bit alone is none: shared volumes and editors flip it at will.
+fn kept_mode(mode: FileMode, committed: Option<(Oid, FileMode)>) -> FileMode {
+    match (mode, committed) {
+        (FileMode::File | FileMode::Executable, Some((_, kept @ (FileMode::File | FileMode::Executable)))) => kept,
+        (mode, _) => mode,
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        fault(error)
+    }
+}

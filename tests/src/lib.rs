@@ -6,11 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod git;
+pub mod model;
 pub mod nats;
 pub mod ports;
 pub mod process;
 
 pub use git::GitRemote;
+pub use model::Model;
 pub use nats::NatsServer;
 pub use ports::Port;
 pub use process::{Process, bin, wait_until, wait_until_async};

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use baft::{Machine, finish};
-use baft_tests::git::git;
 use baft_tests::NatsServer;
+use baft_tests::git::git;
 use serde_json::{Value, json};
 
 /// A machine with the sample imported, shared by the tests that only read.

@@ -110,11 +110,6 @@ impl Tree {
         }
     }
 
-    /// The commit it compares with.
-    pub(super) fn commit(&self) -> Oid {
-        self.commit
-    }
-
     /// How many files the commit has.
     pub(super) fn len(&self) -> usize {
         self.files.len()

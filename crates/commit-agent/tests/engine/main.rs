@@ -1,0 +1,5 @@
+//! The engine against real remotes, in this process: what it promises, and what it does when everything goes wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod basics;
+mod support;

@@ -20,7 +20,7 @@ use crate::value::Val;
 use crate::yaml::{Document, YamlError};
 
 pub(crate) use plan::Step;
-pub(crate) use splice::Source;
+pub(crate) use splice::{Source, break_len};
 
 /// An edit that takes more single changes than this is a new file.
 const MAX_CHANGES: usize = 500;

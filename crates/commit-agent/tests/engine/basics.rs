@@ -95,8 +95,7 @@ fn a_conflict_is_parked_before_upstream_wins_and_comes_back_when_it_can() {
 
 #[test]
 fn a_deletion_and_a_rename_are_captured() {
-    let scene =
-        Scene::new(&[("a.yaml", "a: 1\n"), ("b.yaml", "b: 1\n"), ("c.yaml", "c: 1\n"), ("d/e.yaml", "e: 1\n")]);
+    let scene = Scene::new(&[("a.yaml", "a: 1\n"), ("b.yaml", "b: 1\n"), ("c.yaml", "c: 1\n"), ("d/e.yaml", "e: 1\n")]);
     let mut agent = scene.open();
     std::fs::rename(scene.clone_path().join("d"), scene.clone_path().join("f")).unwrap();
     let done = cycle(&mut agent);

@@ -72,6 +72,23 @@ impl Scene {
         oid
     }
 
+    /// Somebody else pushes while everybody does: a lost race is run again.
+    pub fn others_race(&mut self, files: &[(&str, &str)]) {
+        let files: Vec<(&str, Option<&[u8]>)> =
+            files.iter().map(|(path, text)| (*path, Some(text.as_bytes()))).collect();
+        for _ in 0..20 {
+            self.remote.git(&["fetch", "-q", "origin"]);
+            self.remote.git(&["reset", "-q", "--hard", "origin/main"]);
+            let oid = self.remote.commit_only(&files);
+            let mut push = std::process::Command::new("git");
+            push.current_dir(self.remote.work()).args(["push", "-q", "origin", "HEAD:main"]);
+            if push.output().unwrap().status.success() {
+                self.model.pushed(&oid);
+                return;
+            }
+        }
+    }
+
     /// A file of the remote's branch.
     pub fn on_remote(&self, path: &str) -> Option<String> {
         let commit = baft_tests::git::git(&self.remote.bare(), &["rev-parse", "main"]);

@@ -20,6 +20,16 @@ pub struct Stamp {
 /// What a path of a tree becomes: a content, or nothing.
 pub type TreeEdits = BTreeMap<RepoPath, Option<(Oid, FileMode)>>;
 
+/// What a path, seen from some folder, becomes.
+type PathEdit<'a> = (&'a str, Option<(Oid, FileMode)>);
+
+/// What happens to one name of a folder: itself, and what is below it.
+#[derive(Default)]
+struct Name<'a> {
+    own: Option<Option<(Oid, FileMode)>>,
+    below: Vec<PathEdit<'a>>,
+}
+
 /// A commit to be made.
 #[derive(Debug, Clone)]
 pub struct NewCommit<'a> {
@@ -70,7 +80,7 @@ impl Repo {
     /// # Errors
     /// When an object is missing or cannot be written.
     pub fn write_tree(&self, base: Option<Oid>, edits: &TreeEdits) -> Result<Oid, RepoError> {
-        let edits: Vec<(&str, Option<(Oid, FileMode)>)> = edits.iter().map(|(path, to)| (path.as_str(), *to)).collect();
+        let edits: Vec<PathEdit<'_>> = edits.iter().map(|(path, to)| (path.as_str(), *to)).collect();
         match self.edit_tree(base, &edits)? {
             Some(tree) => Ok(tree),
             None => self
@@ -82,27 +92,21 @@ impl Repo {
         }
     }
 
-    fn edit_tree(
-        &self,
-        base: Option<Oid>,
-        edits: &[(&str, Option<(Oid, FileMode)>)],
-    ) -> Result<Option<Oid>, RepoError> {
+    fn edit_tree(&self, base: Option<Oid>, edits: &[PathEdit<'_>]) -> Result<Option<Oid>, RepoError> {
         let fail = |e| self.unwritten("writing a tree", e);
         let base = base
             .map(|oid| self.git.find_tree(oid.git()))
             .transpose()
             .map_err(|e| RepoError::git("reading a tree", e))?;
         let mut builder = self.git.treebuilder(base.as_ref()).map_err(fail)?;
-        // A name's own edit (a file comes or goes) and the edits below it.
-        type Below<'e> = Vec<(&'e str, Option<(Oid, FileMode)>)>;
-        let mut names: BTreeMap<&str, (Option<Option<(Oid, FileMode)>>, Below<'_>)> = BTreeMap::new();
+        let mut names: BTreeMap<&str, Name<'_>> = BTreeMap::new();
         for (path, to) in edits {
             match path.split_once('/') {
-                Some((name, rest)) => names.entry(name).or_default().1.push((rest, *to)),
-                None => names.entry(path).or_default().0 = Some(*to),
+                Some((name, rest)) => names.entry(name).or_default().below.push((rest, *to)),
+                None => names.entry(path).or_default().own = Some(*to),
             }
         }
-        for (name, (own, below)) in names {
+        for (name, Name { own, below }) in names {
             let there = base.as_ref().and_then(|tree| tree.get_name(name));
             let folder =
                 there.as_ref().filter(|entry| entry.kind() == Some(ObjectType::Tree)).map(|entry| entry.id().into());

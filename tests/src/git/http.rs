@@ -26,6 +26,8 @@ pub enum Fault {
     Truncate,
     /// The answer to a fetch ends in the middle, with a closed connection.
     TruncatePack,
+    /// A push is done, and its answer never arrives: a closed connection.
+    LosePushAnswer,
     /// One byte of the answer every so many milliseconds.
     Trickle(u64),
     /// Everything is redirected to this URL's prefix.
@@ -208,6 +210,7 @@ impl Shared {
         head.extend_from_slice(b"\r\n");
         match fault {
             Fault::Truncate => cut(out, &head, &body),
+            Fault::LosePushAnswer if request.path.ends_with("/git-receive-pack") && request.method == "POST" => None,
             Fault::TruncatePack if pack => cut(out, &head, &body),
             Fault::HangInPack if pack => {
                 out.write_all(&head).ok()?;

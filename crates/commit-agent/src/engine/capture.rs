@@ -11,7 +11,7 @@ use baft_repo::{FileMode, Oid, RepoPath};
 
 use super::fault::{Fault, fault};
 use super::scan::{Eyes, Waiting};
-use super::{Agent, Blocked, Commit, Flush, Order, PathTrouble, Signature, failpoint};
+use super::{Agent, Blocked, Commit, Flush, Notice, Order, PathTrouble, Signature, failpoint};
 use crate::gates::{self, Hold, Reason, Verdict};
 
 /// A finished file that passed.
@@ -33,6 +33,7 @@ struct Harvest {
 impl Agent {
     /// Finds finished changes and captures them.
     pub(super) fn capture(&mut self, order: &Order) -> Result<(), Fault> {
+        self.declare()?;
         let hints = self.hints.take();
         let eyes = Eyes { repo: &self.repo, live: &self.live, scope: &self.settings.scope };
         let troubles = self.tree.look(&eyes, hints);
@@ -44,6 +45,31 @@ impl Agent {
         }
         self.snapshots.clear();
         self.commit_harvest(order, harvest)
+    }
+
+    /// The gates read data as the repository declares it.
+    fn declare(&mut self) -> Result<(), Fault> {
+        let path = RepoPath::new(super::merge::DECLARATION).map_err(|error| Fault::other(error.to_string()))?;
+        let now = self.tree.entry(&path).map(|(blob, _)| blob);
+        if self.declared != Some(now) {
+            let bytes = now.map(|blob| self.repo.read(blob)).transpose().map_err(fault)?;
+            self.settings.gates.declare(bytes.as_deref());
+            self.declared = Some(now);
+            self.passed.clear();
+        }
+        Ok(())
+    }
+
+    /// An editor that held a file open across a pull and saved what it had: the content from before comes back. It is committed as any edit, and
+    /// a person is told; what upstream had is in the history.
+    fn note_stale_saves(&mut self, harvest: &Harvest) {
+        self.came_in.retain(|_, (_, when)| when.elapsed() < STALE_AFTER);
+        for (path, found) in &harvest.edits {
+            if self.came_in.get(path).is_some_and(|(before, _)| *before == found.blob) {
+                tracing::warn!(%path, "saved with exactly the content it had before upstream's change came in");
+                self.report.notices.push(Notice::StaleSave { path: path.clone() });
+            }
+        }
     }
 
     /// Why what is on disk may not belong to the branch: a rebase, another branch, …
@@ -124,8 +150,9 @@ impl Agent {
                 if self.saved.get().released.get(path) == Some(&blob) {
                     return Ok(Some(Found { blob, mode: kept_mode(mode, committed), stat }));
                 }
-                let hold = Hold { reason: Reason::Size, detail: format!("{} bytes", stat.size) };
-                self.hold(path, Some(blob), hold, Some(stat))?;
+                if let Verdict::Hold(hold) = gates::check_size(&self.settings.gates, stat.size) {
+                    self.hold(path, Some(blob), hold, Some(stat))?;
+                }
                 return Ok(None);
             }
         };
@@ -227,6 +254,7 @@ impl Agent {
         if edits.is_empty() {
             return Ok(());
         }
+        self.note_stale_saves(&harvest);
         paths.sort();
         let tip = self.tip()?;
         let base = self.repo.tree_id(tip).map_err(fault)?;
@@ -389,6 +417,8 @@ impl Agent {
     }
 }
 
+/// How long after a change of upstream's came in a save of the old content is worth a word.
+const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Verdicts that are remembered.
 const MOST_PASSED: usize = 100_000;
 

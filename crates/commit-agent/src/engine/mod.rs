@@ -139,6 +139,10 @@ pub struct Agent {
     /// What was captured last, to be looked for once more.
     recent: Vec<(RepoPath, Oid)>,
     remote_refs: BTreeMap<String, Oid>,
+    /// Contents that upstream's newest changes replaced, and when.
+    came_in: HashMap<RepoPath, (Oid, Instant)>,
+    /// The declaration of the data that the gates go by.
+    declared: Option<Option<Oid>>,
     /// Parked commits and the branch they were last tried on.
     tested: HashMap<Oid, Oid>,
     order_deadline: Option<Instant>,

@@ -109,6 +109,8 @@ impl Agent {
             snapshots: Default::default(),
             recent: Vec::new(),
             remote_refs: Default::default(),
+            came_in: Default::default(),
+            declared: None,
             tested: Default::default(),
             order_deadline: None,
             order_session: None,

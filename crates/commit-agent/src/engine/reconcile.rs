@@ -64,7 +64,7 @@ impl Agent {
             }
             only_there.sort();
             only_there.dedup();
-            let covered = old == landed && self.repo.is_ancestor(landed, tip).map_err(fault)?;
+            let covered = old != tip && self.repo.is_ancestor(landed, tip).map_err(fault)?;
             if !only_there.is_empty() && !covered {
                 tracing::warn!(commit = %old, "a person took commits out of the branch: they are kept on a rescue branch");
                 self.record_parked(

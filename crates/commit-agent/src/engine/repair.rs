@@ -103,7 +103,7 @@ pub(super) fn objects(
             let commit = repo.find_ref(name).ok()??;
             whole(repo, commit).err()
         };
-        refs.iter().filter_map(|name| check(name)).collect()
+        refs.iter().filter_map(check).collect()
     };
     let found = damaged();
     if found.is_empty() {

@@ -247,6 +247,7 @@ impl Agent {
         for pass in [false, true] {
             for step in moves.iter_mut().filter(|step| order(step) == pass && step.state == Now::Done) {
                 let wanted = Wanted { path: &step.path, old: step.old.map(|(blob, _)| blob), new: step.new };
+                failpoint::hit("move.replace").map_err(fault)?;
                 match self.live.replace(&wanted) {
                     Ok(Outcome::Done) => {}
                     Ok(Outcome::Busy { displaced }) => {

@@ -17,6 +17,15 @@ pub fn start(scene: &Scene, mode: &str, failpoint: Option<&str>) -> Process {
 }
 
 pub fn start_on(clone: &Path, url: &str, agent: &str, mode: &str, failpoint: Option<&str>) -> Process {
+    let mut command = command(clone, url, agent, mode);
+    match failpoint {
+        Some(name) => command.env("BAFT_FAILPOINT", name),
+        None => command.env_remove("BAFT_FAILPOINT"),
+    };
+    Process::spawn("agent", command)
+}
+
+fn command(clone: &Path, url: &str, agent: &str, mode: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "child::run", "--ignored", "--nocapture", "--test-threads=1"]);
     command
@@ -24,10 +33,13 @@ pub fn start_on(clone: &Path, url: &str, agent: &str, mode: &str, failpoint: Opt
         .env("BAFT_CHILD_URL", url)
         .env("BAFT_CHILD_AGENT", agent)
         .env("BAFT_CHILD_MODE", mode);
-    match failpoint {
-        Some(name) => command.env("BAFT_FAILPOINT", name),
-        None => command.env_remove("BAFT_FAILPOINT"),
-    };
+    command
+}
+
+/// Starts a child with more in its environment.
+pub fn start_with(scene: &Scene, mode: &str, env: &[(&str, &str)]) -> Process {
+    let mut command = command(&scene.clone_path(), &scene.remote.url(), scene.settings.agent.as_str(), mode);
+    command.envs(env.iter().copied());
     Process::spawn("agent", command)
 }
 

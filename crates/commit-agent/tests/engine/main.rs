@@ -3,5 +3,8 @@
 
 mod basics;
 mod child;
+mod disks;
 mod kill;
+mod people;
+mod remotes;
 mod support;

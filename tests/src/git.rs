@@ -191,7 +191,7 @@ pub fn ls_tree(repository: &Path, commit: &str) -> BTreeMap<String, (String, Str
 }
 
 /// A git command that knows nothing of the person running the tests.
-pub(crate) fn command(folder: &Path) -> Command {
+pub fn command(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(folder);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {

@@ -10,6 +10,7 @@ pub mod model;
 pub mod nats;
 pub mod ports;
 pub mod process;
+pub mod web;
 
 pub use git::GitRemote;
 pub use model::Model;

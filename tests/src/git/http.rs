@@ -28,6 +28,10 @@ pub enum Fault {
     TruncatePack,
     /// A push is done, and its answer never arrives: a closed connection.
     LosePushAnswer,
+    /// Whoever wants to push is answered with this status; fetching works.
+    RefusePush(u16),
+    /// Whoever wants to push gets no answer; fetching works.
+    HangInPush,
     /// One byte of the answer every so many milliseconds.
     Trickle(u64),
     /// Everything is redirected to this URL's prefix.
@@ -184,9 +188,12 @@ impl Shared {
             (state.fault, state.login.clone(), state.cookie.clone())
         };
         let pack = request.method == "POST" && request.path.ends_with("/git-upload-pack");
+        let push = request.path.ends_with("/git-receive-pack") || request.query.contains("git-receive-pack");
         match fault {
             Fault::Hang => return self.hang(),
             Fault::Status(status) => return plain(out, status, ""),
+            Fault::RefusePush(status) if push => return plain(out, status, ""),
+            Fault::HangInPush if push => return self.hang(),
             Fault::Redirect(prefix) => {
                 return plain(out, 301, &format!("Location: {prefix}{}?{}\r\n", request.path, request.query));
             }
@@ -210,7 +217,7 @@ impl Shared {
         head.extend_from_slice(b"\r\n");
         match fault {
             Fault::Truncate => cut(out, &head, &body),
-            Fault::LosePushAnswer if request.path.ends_with("/git-receive-pack") && request.method == "POST" => None,
+            Fault::LosePushAnswer if push && request.method == "POST" => None,
             Fault::TruncatePack if pack => cut(out, &head, &body),
             Fault::HangInPack if pack => {
                 out.write_all(&head).ok()?;

@@ -126,6 +126,7 @@ fn pull_request(worker: &mut Worker, until: Instant) -> Answer<CommitPullRespons
 }
 
 fn check_request(worker: &mut Worker, _until: Instant) -> Answer<CommitCheck> {
+    worker.look_at_everything();
     let check = worker.agent()?.fetch_check();
     worker.show();
     match check {

@@ -89,6 +89,11 @@ impl Watch {
         self.degraded.set(1);
     }
 
+    /// Whether a saved file is told of.
+    pub(crate) fn sees(&self) -> bool {
+        self.ears.is_some() && !self.blind
+    }
+
     /// How soon to look again because nobody tells of saved files.
     pub(crate) fn instead(&self) -> Option<Duration> {
         self.blind.then_some(INSTEAD)

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::agenda::Agenda;
 use crate::config::{Config, Runs, Watch as WatchMode};
-use crate::engine::{Agent, Cycle, Notice as EngineNotice, Order, Pause, Trigger};
+use crate::engine::{Agent, Cycle, Notice as EngineNotice, Order, Pause, Touched, Trigger};
 use crate::epochs::Epochs;
 use crate::error::{AgentError, may_pass};
 use crate::metrics::{Metrics, timestamp, trigger_name};
@@ -232,6 +232,10 @@ impl Worker {
     /// One cycle, with everything that is to be told about it.
     pub(crate) fn cycle(&mut self, order: &Order) -> Cycle {
         self.pulse.busy_until(self.patience());
+        // Somebody who waits for an answer saved a moment ago, maybe before the kernel told of it; and without a watch nobody tells at all.
+        if order.trigger == Trigger::Request || order.trigger == Trigger::Shutdown || !self.watch.sees() {
+            self.look_at_everything();
+        }
         let Some(agent) = self.state.agent.as_mut() else { return Cycle::default() };
         let began = Instant::now();
         let cycle = agent.cycle(order);
@@ -256,6 +260,13 @@ impl Worker {
             baft_repo::release_memory();
         }
         cycle
+    }
+
+    /// The next look is at every file.
+    pub(crate) fn look_at_everything(&mut self) {
+        if let Some(agent) = &mut self.state.agent {
+            agent.touched(Touched::Rescan);
+        }
     }
 
     fn note_success(&self) {

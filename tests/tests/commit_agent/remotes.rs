@@ -150,7 +150,7 @@ fn it_reports_its_health() {
     }
     let mut check = baft_tests::Process::spawn_bin(
         "commit-agent",
-        ["healthcheck".to_owned(), format!("--admin-addr={}", desk.admin.address())],
+        [format!("--admin-addr={}", desk.admin.address()), "healthcheck".to_owned()],
         &[],
     );
     assert!(check.wait(SOON).success(), "{}", check.logs());

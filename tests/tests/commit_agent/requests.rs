@@ -188,21 +188,20 @@ async fn deleted_files_wait_for_a_word_and_held_ones_go_when_released() {
     assert!(confirmed.run.pushed && confirmed.run.held.is_empty(), "{confirmed:#?}");
     assert_eq!(git(&remote.bare(), &["ls-tree", "-r", "--name-only", "main"]).lines().count(), 5);
 
-    desk.save("data/broken.yaml", "a: [\n");
+    desk.save("data/18.yaml", "a: [\n");
     desk.save("data/17.yaml", "a: 2\n");
     let run: CommitRunResponse = ask(&bus, "run", &json!({})).await.unwrap();
     assert_eq!((run.files.as_slice(), run.held.len()), (&["data/17.yaml".to_owned()][..], 1), "{run:#?}");
-    assert_eq!((run.held[0].path.as_str(), run.held[0].reason), ("data/broken.yaml", HeldReason::Unparsable));
+    assert_eq!((run.held[0].path.as_str(), run.held[0].reason), ("data/18.yaml", HeldReason::Unparsable));
     wait_until("the event", SOON, || (desk.metric("events_unannounced") == 0.0).then_some(()));
     let held = crate::support::stored(&nats, "git.held").await;
     assert!(
-        held.iter().any(|(_, event)| event["reason"] == "unparsable" && event["paths"] == json!(["data/broken.yaml"])),
+        held.iter().any(|(_, event)| event["reason"] == "unparsable" && event["paths"] == json!(["data/18.yaml"])),
         "{held:#?}"
     );
-    let released: CommitReleaseResponse =
-        ask(&bus, "release", &json!({ "paths": ["data/broken.yaml"] })).await.unwrap();
-    assert_eq!((released.released.as_slice(), released.run.pushed), (&["data/broken.yaml".to_owned()][..], true));
-    assert_eq!(on_remote(&remote, "data/broken.yaml").as_deref(), Some("a: [\n"));
+    let released: CommitReleaseResponse = ask(&bus, "release", &json!({ "paths": ["data/18.yaml"] })).await.unwrap();
+    assert_eq!((released.released.as_slice(), released.run.pushed), (&["data/18.yaml".to_owned()][..], true));
+    assert_eq!(on_remote(&remote, "data/18.yaml").as_deref(), Some("a: [\n"));
 }
 
 const GAPS: &str = "# The open questions.\nentries:\n- id: G01-01   # first\n  description: 'One'\n  priority: 1\n  status: OPEN\n\n- id: G01-02\n  description: Two\n  priority: 2\n  status: OPEN\n";
@@ -235,10 +234,10 @@ async fn an_edit_by_request_changes_what_it_names_and_no_other_byte() {
     assert_eq!(answer.paths.len(), 2);
     wait_for_file(&desk, "notes/new.md", "# New\n");
     assert_eq!((on_remote(&remote, "data/gaps.yaml"), desk.read("data/gaps.yaml")), (None, None));
-    let broken = json!({ "changes": [{ "file": "data/x.yaml", "content": "a: [\n" }] });
+    let broken = json!({ "changes": [{ "file": "data/gaps.yaml", "content": "entries: [\n" }] });
     let error = ask::<_, Value>(&bus, "apply", &broken).await.unwrap_err();
     assert_eq!(error.code, Code::Unprocessable, "{error:?}");
-    assert_eq!(desk.read("data/x.yaml"), None);
+    assert_eq!(desk.read("data/gaps.yaml"), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use baft_tests::git::git;
 use baft_tests::{GitRemote, NatsServer, wait_until};
 use serde_json::{Value, json};
 
-use crate::support::{Desk, SOON, ask, client, newest, on_remote, wait_for_file, wait_for_remote};
+use crate::support::{Desk, SOON, answering, ask, client, newest, on_remote, wait_for_file, wait_for_remote};
 
 /// The watch is off: only what is asked happens.
 const ASKED: &[&str] = &["--watch=false"];
@@ -26,6 +26,7 @@ async fn a_run_commits_in_the_sessions_name_and_answers_what_it_did() {
     let (remote, _) = GitRemote::with_files(&[("data/a.yaml", "a: 1\n"), ("data/b.yaml", "b: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &[]));
+    answering(&bus).await;
     let nothing: CommitRunResponse = ask(&bus, "run", &json!({})).await.unwrap();
     assert_eq!((nothing.commit, nothing.pushed, nothing.files.len()), (None, true, 0));
 
@@ -58,6 +59,7 @@ async fn nonsense_is_refused_with_what_would_be_right_and_changes_nothing() {
     let (remote, first) = GitRemote::with_files(&[("data/a.yaml", "a: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &[]));
+    answering(&bus).await;
     for (what, body, code, word) in [
         ("run", json!({ "paths": ["../etc/passwd"] }), Code::InvalidArgument, "passwd"),
         ("run", json!({ "paths": [".git/config"] }), Code::InvalidArgument, ".git"),
@@ -102,6 +104,7 @@ async fn an_overtaken_epoch_is_refused_also_after_a_restart_and_captured_all_the
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let args = with(&url, &[]);
     let mut agent = desk.ready(&remote.url(), &args);
+    answering(&bus).await;
     let run = |revision| CommitRunRequest {
         session_id: Some("ses-1".to_owned()),
         epoch: epoch(revision),
@@ -115,6 +118,7 @@ async fn an_overtaken_epoch_is_refused_also_after_a_restart_and_captured_all_the
     wait_for_remote(&remote, "a.yaml", "a: 2\n");
     assert!(newest(&remote, "%s").starts_with("Auto-commit: "), "nobody's");
     let _agent = desk.ready(&remote.url(), &args);
+    answering(&bus).await;
     refused(ask::<_, Value>(&bus, "run", &run(6)).await.unwrap_err());
     let edit =
         json!({ "session_id": "ses-1", "epoch": epoch(6), "changes": [{ "file": "a.yaml", "content": "a: 3\n" }] });
@@ -129,6 +133,7 @@ async fn pull_check_and_status_tell_how_clone_and_remote_compare() {
     let (remote, first) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &[]));
+    answering(&bus).await;
     let check: CommitCheck = ask(&bus, "check", &json!({})).await.unwrap();
     assert_eq!((check.state, check.ahead, check.behind, check.dirty_files), (Standing::Current, 0, 0, 0), "{check:?}");
     let second = remote.commit(&[("b.yaml", "b: 1\n")]);
@@ -153,6 +158,7 @@ async fn a_pull_with_a_real_conflict_says_where_the_local_version_is() {
     let (remote, _) = GitRemote::with_files(&[("notes.txt", "one\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &["--quiet=0s"]));
+    answering(&bus).await;
     remote.commit(&[("notes.txt", "upstream\n")]);
     desk.save("notes.txt", "local\n");
     let error = ask::<_, Value>(&bus, "pull", &json!({})).await.unwrap_err();
@@ -176,6 +182,7 @@ async fn deleted_files_wait_for_a_word_and_held_ones_go_when_released() {
     let (remote, first) = GitRemote::with_files(&files);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &["--quiet=0s"]));
+    answering(&bus).await;
     for name in &names[..15] {
         std::fs::remove_file(desk.clone().join(name)).unwrap();
     }
@@ -213,6 +220,7 @@ async fn an_edit_by_request_changes_what_it_names_and_no_other_byte() {
     let (remote, first) = GitRemote::with_files(&[("data/gaps.yaml", GAPS)]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &[]));
+    answering(&bus).await;
     let set = |id: &str, field: &str, value: Value| {
         json!({ "session_id": "ses-1", "base": first, "message": "a change",
                 "changes": [{ "type": "gaps", "id": id, "set": { field: value } }] })
@@ -247,6 +255,7 @@ async fn with_require_principal_only_those_who_say_who_they_are_change_anything(
     let (remote, _) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &["--require-principal"]));
+    answering(&bus).await;
     let error = ask::<_, Value>(&bus, "run", &json!({})).await.unwrap_err();
     assert_eq!(error.code, Code::Forbidden, "{error:?}");
     let options = RequestOptions { principal: Some("ann".to_owned()), ..RequestOptions::timeout(SOON) };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use baft_bus::{Bus, Identity, NatsArgs, RequestError};
 use baft_tests::git::{command, git};
-use baft_tests::{GitRemote, NatsServer, Port, Process, wait_until, web};
+use baft_tests::{GitRemote, NatsServer, Port, Process, wait_until, wait_until_async, web};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -155,6 +155,14 @@ pub async fn client(nats: &NatsServer) -> Bus {
     let bus = Bus::connect_now(&NatsArgs::for_url(&nats.url()), me).await.unwrap();
     baft_bus::topology::ensure(&bus).await.unwrap();
     bus
+}
+
+/// Waits until the agent called `desk` answers.
+pub async fn answering(bus: &Bus) {
+    wait_until_async("the agent to answer", SOON, || async {
+        ask::<_, Value>(bus, "status", &serde_json::json!({})).await.ok().map(drop)
+    })
+    .await;
 }
 
 /// Asks the agent called `desk`.

@@ -164,7 +164,7 @@ impl Agent {
         let waiting: std::collections::BTreeSet<RepoPath> =
             self.tree.waiting().into_iter().map(|(path, _)| path).collect();
         for path in paths {
-            if waiting.contains(path)
+            if waiting.contains(path) && self.is_dirty(path)
                 || self.saved.get().stale.contains_key(path)
                 || self.saved.get().held.contains_key(path)
             {

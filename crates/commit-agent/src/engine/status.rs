@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use baft_repo::RepoError;
+use baft_repo::live::{Content, Look};
+use baft_repo::{Oid, RepoError, RepoPath};
 
 use super::{Agent, Check, Relation, Status, at};
+
+/// More waiting files are not compared one by one.
+const MOST_COMPARED: usize = 1000;
 
 impl Agent {
     /// How clone and remote compare, as far as that is known without asking the remote.
@@ -28,7 +32,26 @@ impl Agent {
             _ => Relation::Diverged,
         };
         let as_of = at(self.saved.get().last_fetch.unwrap_or(0));
-        Ok(Check { as_of, relation, ahead, behind, dirty_files: self.tree.waiting().len(), head, upstream })
+        Ok(Check { as_of, relation, ahead, behind, dirty_files: self.dirty_files(), head, upstream })
+    }
+
+    /// How many files have another content than what was captured.
+    fn dirty_files(&self) -> usize {
+        let waiting = self.tree.waiting();
+        if waiting.len() > MOST_COMPARED {
+            return waiting.len();
+        }
+        waiting.iter().filter(|(path, _)| self.is_dirty(path)).count()
+    }
+
+    /// Whether a path that waits has another content than what was captured. What we wrote ourselves a moment ago waits too, until it has rested.
+    pub(super) fn is_dirty(&self, path: &RepoPath) -> bool {
+        let captured = self.tree.entry(path).map(|(blob, _)| blob);
+        match self.live.read(path, self.settings.gates.max_file_bytes) {
+            Ok(Look::Stable { content: Content::Bytes(bytes), .. }) => captured != Some(Oid::of_blob(&bytes)),
+            Ok(Look::Absent) => captured.is_some(),
+            _ => true,
+        }
     }
 
     /// How many events wait to be announced.

@@ -10,6 +10,7 @@ mod render;
 mod splice;
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value as Json;
 
@@ -140,6 +141,26 @@ fn is_of_type(dataset: &Dataset, type_name: &str) -> bool {
 /// # Errors
 /// When the entity is not in the file, or the change cannot be made without changing anything else.
 pub fn set(
+    datasets: &Datasets,
+    path: &str,
+    text: &[u8],
+    entity: EntityRef<'_>,
+    set: &[(FieldPath, Json)],
+    unset: &[FieldPath],
+) -> Result<Vec<u8>, EditError> {
+    // A file that a bug makes fatal must cost this edit and not the daemon.
+    catch_unwind(AssertUnwindSafe(|| set_fields(datasets, path, text, entity, set, unset))).unwrap_or_else(|_| {
+        Err(EditError {
+            path: path.to_owned(),
+            line: None,
+            entity: Some(entity.id.to_owned()),
+            kind: EditErrorKind::Refused,
+            message: "editing this file failed; edit it by hand, and please report it with the file".to_owned(),
+        })
+    })
+}
+
+fn set_fields(
     datasets: &Datasets,
     path: &str,
     text: &[u8],

@@ -16,5 +16,6 @@ pub mod merge;
 pub mod pyjson;
 pub mod rows;
 pub mod schema;
+pub mod validate;
 mod value;
 pub mod yaml;

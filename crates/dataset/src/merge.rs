@@ -10,6 +10,7 @@ mod model;
 mod text;
 
 use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dataset::{Dataset, Datasets, Format, Kind};
 use crate::edit::Source;
@@ -68,11 +69,16 @@ pub fn merge(datasets: &Datasets, path: &str, base: Option<&[u8]>, ours: &[u8], 
         (None, _) => return whole("both sides changed this file, and its lines are not data that can be merged"),
     };
     let merger = Merger { dataset, path };
-    match format {
+    // Files come from whoever can push. Should a bug make one of them fatal, it must cost that merge
+    // and not the daemon.
+    let merged = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Yaml => merger.yaml(base, ours, theirs),
         Format::Markdown => merger.markdown(base, ours, theirs),
         Format::Json => whole("both sides changed this file; JSON is not merged by entity"),
-    }
+    }));
+    merged.unwrap_or_else(|_| {
+        whole("both sides changed this file, and merging it failed; please report it with the file")
+    })
 }
 
 fn whole(reason: impl Into<String>) -> Merged {

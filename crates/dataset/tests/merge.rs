@@ -320,7 +320,7 @@ fn random_edits_on_both_sides_merge_entity_by_entity() {
         files.extend(all.map(|(path, bytes)| (path, String::from_utf8(bytes).unwrap())));
     }
     let seed = std::env::var("BAFT_PROPERTY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(11);
-    let rounds = std::env::var("BAFT_PROPERTY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(250);
+    let rounds = std::env::var("BAFT_PROPERTY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
     let (mut random, mut cleanly, mut whole) = (StdRng::seed_from_u64(seed), 0, 0);
     for round in 0..rounds {
         let (path, base) = files.choose(&mut random).unwrap();

@@ -140,7 +140,9 @@ pub(super) fn merge3(
     if units.forced.contains_key(way) || base == ours || ours == theirs {
         return theirs.cloned();
     }
-    if base == theirs {
+    // Something below may be theirs for the sake of its comments only.
+    let forced_below = || units.forced.keys().any(|unit| unit.len() > way.len() && unit.starts_with(way));
+    if base == theirs && !forced_below() {
         return ours.cloned();
     }
     let clash = match (base, ours, theirs) {

@@ -109,11 +109,10 @@ impl<'s> Side<'s> {
         }
     }
 
-    /// The comments before and behind a piece.
+    /// The lines of a piece, and of what stands before it, that hold a comment (or what looks like one).
     fn remarks(&self, piece: &Piece) -> impl Iterator<Item = String> + use<'s> {
-        let end = (self.spot(piece.part.value).end as usize).min(piece.body.end);
-        let around = [self.text(&piece.lead), self.text(&(end..piece.body.end))];
-        around.into_iter().flat_map(str::lines).map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
+        let all = self.text(&(piece.lead.start..piece.body.end));
+        all.lines().filter(|line| line.contains('#')).map(|line| line.trim().to_owned())
     }
 
     /// Where the `:` or `-` of a part ends.
@@ -126,6 +125,20 @@ impl<'s> Side<'s> {
             }
         }
     }
+}
+
+/// Whether taking one text instead of another loses a comment that the base did not have.
+fn loses(winner: &str, loser: &str, base: Option<&str>) -> bool {
+    let has = |text: &str, line: &str| text.lines().any(|other| other.trim() == line);
+    let known = |line: &str| has(winner, line) || base.is_some_and(|base| has(base, line));
+    loser.lines().map(str::trim).filter(|line| line.contains('#')).any(|line| !known(line))
+}
+
+/// Whether a piece has other comments than it had; its value is the same.
+fn says_more(base: &Side<'_>, was: &Piece, side: &Side<'_>, now: &Piece) -> bool {
+    let (before, after) = (base.text(&was.body), side.text(&now.body));
+    let in_body = before != after && (before.contains('#') || after.contains('#'));
+    in_body || base.text(&was.lead).trim() != side.text(&now.lead).trim()
 }
 
 /// The three versions and what is known about them.
@@ -226,8 +239,15 @@ impl Texts<'_, '_> {
                 (None, None, Some((i, side, piece))) => {
                     Some((self.lead(way, first, theirs, i, side), side.text(&piece.body).to_owned()))
                 }
-                // Removed by one side; that the other left it alone is the model's to say.
-                _ => None,
+                // Removed by one side; that the other left its value alone is the model's to say.
+                (Some((_, base, was)), left, right) => {
+                    let kept = left.or(right).map(|(_, side, piece)| (side, piece));
+                    if kept.is_some_and(|(side, piece)| says_more(base, was, side, piece)) {
+                        self.misfit(way);
+                    }
+                    None
+                }
+                (None, None, None) => None,
             };
             way.pop();
             if let Some((lead, body)) = piece {
@@ -327,16 +347,21 @@ impl Texts<'_, '_> {
         (ours, o): (&Block, usize),
         (theirs, t): (&Block, usize),
     ) -> String {
-        match theirs.compact && (first || o == 0 || t == 0) {
-            // Whichever came first has no lead.
-            true if t == 0 && o > 0 => self.lead(way, first, ours, o, &self.ours),
-            true => self.lead(way, first, theirs, t, &self.theirs),
-            false => {
-                let base = base.map(|(side, piece)| side.text(&piece.lead));
-                let (ours, theirs) = (&ours.pieces[o].lead, &theirs.pieces[t].lead);
-                self.atom(way, base, self.ours.text(ours), self.theirs.text(theirs))
-            }
+        let base = base.map(|(side, piece)| side.text(&piece.lead));
+        let (in_ours, in_theirs) = (self.ours.text(&ours.pieces[o].lead), self.theirs.text(&theirs.pieces[t].lead));
+        if !(theirs.compact && (first || o == 0 || t == 0)) {
+            return self.atom(way, base, in_ours, in_theirs);
         }
+        // Whichever came first has no lead.
+        let lead = if t == 0 && o > 0 {
+            self.lead(way, first, ours, o, &self.ours)
+        } else {
+            self.lead(way, first, theirs, t, &self.theirs)
+        };
+        if [in_ours, in_theirs].iter().any(|loser| loses(&lead, loser, base)) {
+            self.misfit(way);
+        }
+        lead
     }
 
     /// A piece that both versions have.
@@ -391,7 +416,7 @@ impl Texts<'_, '_> {
         let (in_ours, in_theirs) = (value(&self.ours, ours), value(&self.theirs, theirs));
         let (winner, loser) = if b.as_ref() == Some(&in_theirs) && in_ours != in_theirs { (o, t) } else { (t, o) };
         let agree = in_ours == in_theirs || b.as_ref() == Some(&in_ours) || b.as_ref() == Some(&in_theirs);
-        if !agree || loser.contains('#') {
+        if !agree || loses(winner, loser, base.map(|(side, piece)| side.text(&piece.body))) {
             self.misfit(way);
         }
         winner.to_owned()
@@ -417,6 +442,9 @@ impl Texts<'_, '_> {
             self.flow(way, in_base, &in_ours, &in_theirs, &t[1])
         };
         let base_part = |n: usize| b.as_ref().map(|(parts, _)| parts[n].as_str());
+        if [&o[1], &t[1]].iter().any(|loser| loses(&merged, loser, base_part(1))) {
+            self.misfit(way);
+        }
         let head = self.atom(way, base_part(0), &o[0], &t[0]);
         let tail = self.atom(way, base_part(2), &o[2], &t[2]);
         if !tail.is_empty() && merged.contains(['\n', '\r']) && merged.starts_with(['|', '>']) {

@@ -89,7 +89,11 @@ pub fn parse_command<A: Parser>(command: Command, args: impl IntoIterator<Item =
         }
         A::from_arg_matches(&matches)
     });
-    parsed.unwrap_or_else(|error| refuse(&error, &command))
+    parsed.unwrap_or_else(|error| {
+        // Subcommands that were not called are not built yet, and cannot be shown.
+        command.build();
+        refuse(&error, &command)
+    })
 }
 
 /// Gives arguments another default, by id, in the command and all its subcommands: each daemon's own admin port, say.

@@ -148,6 +148,9 @@ fn a_file_that_was_saved_half_is_held_until_it_is_whole() {
         ("emptied", "README.md", "", Some(good), "empty"),
         ("shrunk", "README.md", good, Some(long.as_str()), "90 %"),
         ("other YAML that parsed", "ci.yml", "a: [", Some("a: []"), "line 1"),
+        ("new YAML", ".github/ci.yml", "on: push\njobs: {a: [", None, "line 2"),
+        ("new JSON", "x.json", "{\n\"a\": ", None, "line 2"),
+        ("the second document", "k8s.yaml", "a: 1\n---\nb: 2\nc: [\n", None, "line 5"),
         ("other JSON that parsed", "x.json", "{\"a\": ", Some("{}"), "line 1"),
         ("the declaration", "baft-import.toml", "version = \n", Some(config), "line 1"),
     ] {
@@ -158,6 +161,10 @@ fn a_file_that_was_saved_half_is_held_until_it_is_whole() {
     }
     for (name, path, text, previous) in [
         ("new and empty", ".gitkeep", "", None),
+        ("tags of another program", "stack.yaml", "a: !Ref b\nc: !Sub [x, {y: !GetAtt z}]\n", None),
+        ("new documents", "k8s.yaml", "---\na: 1\n---\nb: 2\n...\n---\n# none\n", None),
+        ("JSON with comments", "tsconfig.json", "{\n  // why\n  \"a\": 1,\n}\n", None),
+        ("an empty JSON file", "x.json", "", None),
         ("a template", "chart/templates/x.yaml", "a: {{ .Values.x }}\n", None),
         ("several documents", "k8s.yaml", "a: 1\n---\nb: 2\n", Some("a: 1\n---\nb: [\n")),
         ("a small file that shrinks", "data/gaps.yaml", "entries: []\n", Some(good)),
@@ -171,9 +178,9 @@ fn a_file_that_was_saved_half_is_held_until_it_is_whole() {
 #[test]
 fn a_declaration_of_the_repository_decides_what_must_parse() {
     let mut policy = Policy::default();
-    let path = RepoPath::new("recipes/bread.yaml").unwrap();
+    let path = RepoPath::new("recipes/bread.txt").unwrap();
     assert_eq!(check_file(&policy, &path, b"a: [", None), Verdict::Pass);
-    policy.declare(Some(b"version = 1\n[[dataset]]\nname = \"a\"\nfiles = [\"recipes/*.yaml\"]\n"));
+    policy.declare(Some(b"version = 1\n[[dataset]]\nname = \"a\"\nfiles = [\"recipes/*.txt\"]\n"));
     assert_ne!(check_file(&policy, &path, b"a: [", None), Verdict::Pass);
     policy.declare(Some(b"nonsense"));
     assert_ne!(check_file(&policy, &path, b"a: [", None), Verdict::Pass);

@@ -12,6 +12,8 @@ use crate::{Change, Oid, RepoError, RepoPath};
 pub struct Repo {
     pub(crate) git: Repository,
     path: PathBuf,
+    /// Objects written through this handle that nobody has asked for yet.
+    pub(crate) written: std::cell::RefCell<std::collections::VecDeque<crate::write::Written>>,
 }
 
 /// What kind of thing an entry of a tree is.
@@ -110,7 +112,7 @@ impl Repo {
         let none: [&std::ffi::OsStr; 0] = [];
         let git = Repository::open_ext(path, RepositoryOpenFlags::NO_SEARCH, none).map_err(|e| open_error(path, e))?;
         check_owner(git.path())?;
-        Ok(Self { git, path: path.to_owned() })
+        Ok(Self { git, path: path.to_owned(), written: Default::default() })
     }
 
     /// Creates an empty bare repository. What is there already is opened.
@@ -128,7 +130,7 @@ impl Repo {
             config.set_str(key, value).map_err(|e| RepoError::git("configuring the repository", e))?;
         }
         drop(config);
-        Ok(Self { git, path: path.to_owned() })
+        Ok(Self { git, path: path.to_owned(), written: Default::default() })
     }
 
     /// Where the repository is, as given to [`Repo::open`].

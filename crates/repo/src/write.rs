@@ -30,6 +30,28 @@ struct Name<'a> {
     below: Vec<PathEdit<'a>>,
 }
 
+/// How large and how many the objects are that are remembered.
+const LARGEST_NOTED: usize = 256 << 10;
+const MOST_NOTED: usize = 1_000;
+/// How often an object is written that vanishes at once.
+const MOST_WRITES: u32 = 20;
+
+/// An object that was written a moment ago.
+#[derive(Debug, Clone)]
+pub struct Written {
+    oid: Oid,
+    kind: ObjectType,
+    content: Vec<u8>,
+}
+
+impl Written {
+    /// Bytes it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.content.len() + std::mem::size_of::<Self>()
+    }
+}
+
 /// A commit to be made.
 #[derive(Debug, Clone)]
 pub struct NewCommit<'a> {
@@ -54,7 +76,7 @@ impl Repo {
     /// # Errors
     /// When it cannot be written.
     pub fn write_blob(&self, content: &[u8]) -> Result<Oid, RepoError> {
-        self.git.blob(content).map(Oid::from).map_err(|e| self.unwritten("writing a blob", e))
+        self.noted("writing a blob", || self.git.blob(content))
     }
 
     /// Stores a blob of a known size from a reader, a piece at a time.
@@ -131,7 +153,7 @@ impl Repo {
         if builder.is_empty() {
             return Ok(None);
         }
-        builder.write().map(|oid| Some(oid.into())).map_err(fail)
+        self.noted("writing a tree", || builder.write()).map(Some)
     }
 
     /// Stores a commit; no ref points to it yet.
@@ -147,17 +169,60 @@ impl Repo {
         let parents = new.parents.iter().map(|oid| self.commit(*oid)).collect::<Result<Vec<_>, _>>()?;
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
         let Some(sign) = sign else {
-            return self
-                .git
-                .commit(None, &author, &committer, new.message, &tree, &parents)
-                .map(Oid::from)
-                .map_err(fail);
+            return self.noted("writing a commit", || {
+                self.git.commit(None, &author, &committer, new.message, &tree, &parents)
+            });
         };
         let text = self.git.commit_create_buffer(&author, &committer, new.message, &tree, &parents).map_err(fail)?;
         let text = std::str::from_utf8(&text)
             .map_err(|_| RepoError::Signing { message: "its text is not UTF-8".to_owned() })?;
         let made = sign(text.as_bytes()).map_err(|message| RepoError::Signing { message })?;
-        self.git.commit_signed(text, &made, None).map(Oid::from).map_err(fail)
+        self.noted("writing a commit", || self.git.commit_signed(text, &made, None))
+    }
+
+    /// Writes an object and remembers it. A collector at work may delete it before we even look: then it is written again.
+    fn noted(&self, doing: &'static str, write: impl Fn() -> Result<git2::Oid, git2::Error>) -> Result<Oid, RepoError> {
+        let odb = self.git.odb().map_err(|e| self.unwritten(doing, e))?;
+        let mut tries = 0;
+        loop {
+            let oid = write().map_err(|e| self.unwritten(doing, e))?;
+            tries += 1;
+            let size = match odb.read_header(oid) {
+                Ok((size, _)) => size,
+                Err(_) if tries < MOST_WRITES => continue,
+                Err(e) => return Err(RepoError::git(doing, e)),
+            };
+            if size > LARGEST_NOTED {
+                return Ok(oid.into());
+            }
+            let Ok(object) = odb.read(oid) else { continue };
+            let mut all = self.written.borrow_mut();
+            all.push_back(Written { oid: oid.into(), kind: object.kind(), content: object.data().to_vec() });
+            if all.len() > MOST_NOTED {
+                all.pop_front();
+            }
+            return Ok(oid.into());
+        }
+    }
+
+    /// Small objects that were written through this handle since the last call. For writing them again: a person's `git gc --prune=now` decides
+    /// what nothing leads to before a ref does, and deletes it after.
+    pub fn take_written(&self) -> Vec<Written> {
+        self.written.take().into()
+    }
+
+    /// Writes an object again when it is gone from the disk; whether it was. Only for a handle that has not read it: libgit2 remembers objects.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn restore(&self, object: &Written) -> Result<bool, RepoError> {
+        let fail = |e| self.unwritten("writing an object again", e);
+        let odb = self.git.odb().map_err(fail)?;
+        if odb.exists(object.oid.git()) {
+            return Ok(false);
+        }
+        odb.write(object.kind, &object.content).map_err(fail)?;
+        Ok(true)
     }
 
     /// The best common ancestor of two commits; nothing when they have none.
@@ -235,10 +300,15 @@ impl Repo {
     pub(crate) fn unwritten(&self, doing: &'static str, error: git2::Error) -> RepoError {
         let text = error.message().to_lowercase();
         let full = text.contains("no space left") || text.contains("disk quota");
+        let read_only = text.contains("read-only file system");
         let vague = matches!(
             error.class(),
             git2::ErrorClass::Os | git2::ErrorClass::Filesystem | git2::ErrorClass::Odb | git2::ErrorClass::None
         );
+        if read_only {
+            let error = std::io::Error::new(std::io::ErrorKind::ReadOnlyFilesystem, error.message().to_owned());
+            return RepoError::io(doing, self.git_dir(), error);
+        }
         if full || vague && (text.contains("writ") || text.contains("create")) {
             let free = baft_kit::durable::free_bytes(self.git_dir()).unwrap_or(u64::MAX);
             let kind = if full || free < 1 << 20 { std::io::ErrorKind::StorageFull } else { std::io::ErrorKind::Other };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use baft_repo::live::{Content, Look, Stat, Writers};
 use baft_repo::state::Head;
-use baft_repo::write::TreeEdits;
+use baft_repo::write::{TreeEdits, Written};
 use baft_repo::{FileMode, Oid, RepoPath};
 
 use super::fault::{Fault, fault};
@@ -264,10 +264,9 @@ impl Agent {
             let message = self.message(order.session.as_ref(), order.message.as_deref(), &paths);
             let commit = self.make_commit(tree, &[tip], &author, &message)?;
             failpoint::hit("capture.commit").map_err(fault)?;
-            self.check_written(tree, harvest.edits.values().map(|found| found.blob))?;
             self.set_pending(tip, commit, "capture")?;
             failpoint::hit("capture.ref").map_err(fault)?;
-            self.recent = harvest.edits.iter().map(|(path, found)| (path.clone(), found.blob)).collect();
+            self.check_recent()?;
             self.report.captured.push(self.describe(commit, Some(tip), paths, order, &author));
         }
         self.tree.advance(&self.repo, self.tip()?).map_err(fault)?;
@@ -350,34 +349,28 @@ impl Agent {
         Ok(())
     }
 
-    /// A person's `git gc --prune=now` may throw away an object before a ref leads to it.
-    fn check_written(&self, tree: Oid, blobs: impl Iterator<Item = Oid>) -> Result<(), Fault> {
-        for oid in blobs.chain([tree]) {
-            if !self.repo.contains(oid) {
-                return Err(Fault::other(
-                    "an object vanished while it was being captured (git gc --prune=now?); the next cycle writes it again",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// The same once more in the next cycle: the collector may have decided before the ref was there and deleted after.
+    /// A person's `git gc --prune=now` may decide what to delete before a ref leads to our objects, and delete it after. What was written in the last
+    /// minutes is looked for, and written again when it is gone.
     pub(super) fn check_recent(&mut self) -> Result<(), Fault> {
-        for (path, blob) in std::mem::take(&mut self.recent) {
-            if self.repo.contains(blob) {
-                continue;
-            }
-            if let Ok(Look::Stable { content: Content::Bytes(bytes), .. }) = self.live.read(&path, u64::MAX) {
-                // The same content gives the same object; another one is captured as an edit.
-                self.repo.write_blob(&bytes).map_err(fault)?;
-            }
-            if !self.repo.contains(blob) {
-                self.report.troubles.push(PathTrouble {
-                    path: path.to_string(),
-                    message: format!("its captured content {blob} was deleted from the object store"),
-                });
-            }
+        let now = Instant::now();
+        self.recent.extend(self.repo.take_written().into_iter().map(|object| (now, object)));
+        let mut kept = 0;
+        let mut fits = |(when, object): &(Instant, Written)| {
+            kept += object.size();
+            kept <= MOST_RECENT && when.elapsed() < RECENT
+        };
+        let keep = self.recent.iter().rev().take_while(|one| fits(one)).count();
+        self.recent.drain(..self.recent.len() - keep);
+        if self.recent.is_empty() {
+            return Ok(());
+        }
+        let fresh = baft_repo::Repo::open(&self.settings.clone).map_err(fault)?;
+        let mut restored = 0;
+        for (_, object) in &self.recent {
+            restored += usize::from(fresh.restore(object).map_err(fault)?);
+        }
+        if restored > 0 {
+            tracing::warn!(restored, "somebody's git gc --prune deleted objects that were just written: written again");
         }
         Ok(())
     }
@@ -419,6 +412,9 @@ impl Agent {
 
 /// How long after a change of upstream's came in a save of the old content is worth a word.
 const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How long, and in how many bytes, objects are kept in memory after they were written.
+const RECENT: Duration = Duration::from_secs(600);
+const MOST_RECENT: usize = 2 << 20;
 /// Verdicts that are remembered.
 const MOST_PASSED: usize = 100_000;
 

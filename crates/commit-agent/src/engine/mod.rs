@@ -136,8 +136,8 @@ pub struct Agent {
     held_stats: HashMap<RepoPath, Stat>,
     /// Contents of the snapshot that is being kept while the branch cannot be moved.
     snapshots: BTreeMap<RepoPath, (Oid, FileMode)>,
-    /// What was captured last, to be looked for once more.
-    recent: Vec<(RepoPath, Oid)>,
+    /// What was written last, to be looked for once more.
+    recent: Vec<(Instant, baft_repo::write::Written)>,
     remote_refs: BTreeMap<String, Oid>,
     /// Contents that upstream's newest changes replaced, and when.
     came_in: HashMap<RepoPath, (Oid, Instant)>,
@@ -241,9 +241,14 @@ impl Agent {
     fn perform(&mut self, effect: machine::Effect, order: &Order) -> machine::Input {
         use machine::{Effect, Input};
         let done = |result: Result<(), fault::Fault>| result.map(|()| Input::Done);
+        if matches!(effect, Effect::Repair | Effect::Land | Effect::Push)
+            && let Err(fault) = self.check_recent()
+        {
+            self.fail(Step::Capture, &fault);
+        }
         let (step, result) = match effect {
             Effect::Repair => (Step::Land, done(self.repair())),
-            Effect::Capture => (Step::Capture, done(self.check_recent().and_then(|()| self.capture(order)))),
+            Effect::Capture => (Step::Capture, done(self.capture(order))),
             Effect::Land => (Step::Land, done(self.land())),
             Effect::Fetch => (Step::Fetch, done(self.fetch())),
             Effect::Integrate => (Step::Integrate, self.integrate()),

@@ -200,6 +200,9 @@ fn look(clone: &Path) -> Result<Place, OpenError> {
     if git.join("baft/creating").exists() {
         return Ok(Place::HalfMade);
     }
+    if !git.exists() && clone.join("HEAD").is_file() && clone.join("objects").is_dir() {
+        return Err(OpenError::Unsupported(format!("{} is a bare repository: give a working clone", clone.display())));
+    }
     Ok(if names.is_empty() {
         Place::Nothing
     } else if git.exists() {

@@ -97,6 +97,9 @@ pub(super) fn objects(
     report: &mut OpenReport,
 ) -> Result<(), OpenError> {
     let mut aside = set_aside(repo, files, &|bytes| bytes == 0)?;
+    if loose(repo).take(MOST_CHECKED + 1).count() <= MOST_CHECKED {
+        aside += set_aside_unreadable(repo, files)?;
+    }
     let damaged = || -> Vec<RepoError> {
         let refs = [&names.branch, &names.pending, &names.upstream];
         let check = |name: &&String| -> Option<RepoError> {
@@ -108,7 +111,7 @@ pub(super) fn objects(
     let found = damaged();
     if found.is_empty() {
         if aside > 0 {
-            report.repairs.push(format!("set {aside} empty objects aside"));
+            report.repairs.push(format!("set {aside} damaged objects aside that nothing needs"));
         }
         return Ok(());
     }
@@ -136,6 +139,9 @@ pub(super) fn objects(
     report.repairs.push(format!("set {aside} damaged objects aside and stored again what the remote and the files have; {left} refs are still damaged"));
     Ok(())
 }
+
+/// With more loose objects than this, only empty ones are looked for at every start.
+const MOST_CHECKED: usize = 5_000;
 
 /// Every tree can be read and every blob is there.
 fn whole(repo: &Repo, commit: Oid) -> Result<(), RepoError> {

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 pub struct Scene {
     pub remote: GitRemote,
-    pub folder: TempDir,
+    /// Gone when dropped.
+    _folder: TempDir,
     pub model: Model,
     pub settings: Settings,
 }
@@ -37,7 +38,7 @@ impl Scene {
         let folder = tempfile::Builder::new().prefix("baft-test-clone-").tempdir().unwrap();
         let url = remote.url();
         let settings = settings(folder.path().join("clone"), &url, agent);
-        Self { remote, folder, model: Model::new(), settings }
+        Self { remote, _folder: folder, model: Model::new(), settings }
     }
 
     pub fn clone_path(&self) -> PathBuf {

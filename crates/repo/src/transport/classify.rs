@@ -21,7 +21,7 @@ fn class(code: ErrorCode, class: ErrorClass, text: &str) -> (Class, Option<&'sta
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     // A loose object that cannot be written loses its reason in libgit2: only "Write error" is left.
     let unwritten = lower == "write error" || says(&["failed to write out file", "error writing"]);
-    if unwritten || says(&["no space left", "disk quota"]) {
+    if unwritten || says(&["no space left", "disk quota", "read-only file system"]) {
         return (Class::Disk, Some("free some room on the volume"));
     }
     if code == ErrorCode::Timeout || says(&["timed out", "timeout"]) {

@@ -5,7 +5,9 @@
 //! there is an error and no new text.
 
 mod fields;
+mod manner;
 mod plan;
+mod remove;
 mod render;
 mod splice;
 

@@ -7,6 +7,7 @@
 
 mod align;
 mod model;
+mod pieces;
 mod text;
 
 use std::fmt::Write;
@@ -19,7 +20,8 @@ use crate::extract::front_matter;
 use crate::value::Val;
 use crate::yaml::{Document, Id, Value};
 use model::{Clash, Name, Units, Way, key_name, merge3};
-use text::{Side, Texts};
+use pieces::Side;
+use text::Texts;
 
 /// What became of a three-way merge.
 #[derive(Debug, Clone, PartialEq, Eq)]

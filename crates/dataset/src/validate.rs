@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::dataset::{Dataset, Kind};
+use crate::dataset::{Dataset, Datasets, Kind};
 use crate::extract::parse_file;
 use crate::rows::Issue;
 use crate::schema::Schema;
@@ -20,6 +20,24 @@ pub fn new_violations(dataset: &Dataset, schema: &Schema, path: &str, before: &[
     };
     let known: HashSet<_> = before.iter().flat_map(|bytes| of(bytes)).map(|issue| identity(dataset, &issue)).collect();
     of(after).filter(|issue| !known.contains(&identity(dataset, issue))).collect()
+}
+
+/// The same, for a file of a repository: `read` gives the content of the schema file that the file's
+/// dataset declares. Nothing is broken where there is no dataset or no usable schema.
+pub fn broken(
+    datasets: &Datasets,
+    path: &str,
+    before: &[&[u8]],
+    after: &[u8],
+    read: impl FnOnce(&str) -> Option<Vec<u8>>,
+) -> Vec<Issue> {
+    let checked = || {
+        let dataset = datasets.for_path(path)?;
+        let schema_path = dataset.schema.as_deref()?;
+        let schema = Schema::compile(schema_path, &read(schema_path)?).ok()?;
+        Some(new_violations(dataset, &schema, path, before, after))
+    };
+    checked().unwrap_or_default()
 }
 
 /// What makes two violations the same, wherever in the file their entity stands.

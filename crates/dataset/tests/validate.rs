@@ -5,7 +5,7 @@
 use baft_dataset::dataset::Datasets;
 use baft_dataset::edit::{EntityRef, set};
 use baft_dataset::schema::Schema;
-use baft_dataset::validate::new_violations;
+use baft_dataset::validate::{broken as broken_by, new_violations};
 use serde_json::json;
 
 const SCHEMA: &str = r#"{
@@ -46,4 +46,21 @@ fn what_was_broken_before_does_not_stop_an_edit() {
     let moved = bad.replace("entries:\n", "entries:\n- id: G0-9\n  status: OPEN\n");
     let dataset = datasets.for_path(PATH).unwrap();
     assert!(new_violations(dataset, &schema, PATH, &[bad.as_bytes()], moved.as_bytes()).is_empty());
+}
+
+#[test]
+fn the_schema_is_the_one_that_the_dataset_declares() {
+    let datasets = Datasets::built_in();
+    let (before, after) = ("entries:\n- id: A\n  status: OPEN\n", "entries:\n- id: A\n  status: AJAR\n");
+    let check = |path: &str, schema: Option<&str>| {
+        let read = |asked: &str| {
+            assert_eq!(asked, "schemas/gap.schema.json");
+            schema.map(|schema| schema.as_bytes().to_vec())
+        };
+        broken_by(&datasets, path, &[before.as_bytes()], after.as_bytes(), read).len()
+    };
+    assert_eq!(check(PATH, Some(SCHEMA)), 1);
+    assert_eq!(check(PATH, None), 0);
+    assert_eq!(check(PATH, Some("{\"type\": 5}")), 0);
+    assert_eq!(check("other.yaml", None), 0);
 }

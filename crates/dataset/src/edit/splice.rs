@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::manner::manner;
 use super::plan::{Op, Step};
 use super::render::{Manner, Under};
 use crate::value::Val;
@@ -16,7 +17,7 @@ pub(crate) struct Refusal {
     pub message: String,
 }
 
-type Result<T> = std::result::Result<T, Refusal>;
+pub(super) type Result<T> = std::result::Result<T, Refusal>;
 
 /// A YAML text that was read with the places of its values.
 pub(crate) struct Source<'t> {
@@ -27,12 +28,12 @@ pub(crate) struct Source<'t> {
 }
 
 /// The way from the root to a value.
-struct Way {
+pub(super) struct Way {
     /// The places above it, from the root.
-    above: Vec<Place>,
-    here: Place,
+    pub above: Vec<Place>,
+    pub here: Place,
     /// Which part of the last of `above` it is.
-    part: usize,
+    pub part: usize,
 }
 
 impl<'t> Source<'t> {
@@ -80,11 +81,11 @@ impl<'t> Source<'t> {
         Ok(Some(Way { above, here, part: index }))
     }
 
-    fn key_is(&self, part: &Part, key: &Val) -> bool {
+    pub(super) fn key_is(&self, part: &Part, key: &Val) -> bool {
         part.key.is_some_and(|place| Val::of(&self.doc, self.layout.spot(place).node) == *key)
     }
 
-    fn found(&self, path: &[Step]) -> Result<Way> {
+    pub(super) fn found(&self, path: &[Step]) -> Result<Way> {
         self.way(path)?.ok_or_else(|| Refusal {
             line: 1,
             message: "the value comes from elsewhere in the file (a merge key '<<'); edit it there".to_owned(),
@@ -107,12 +108,12 @@ impl<'t> Source<'t> {
         Some((way.here, part))
     }
 
-    fn refuse(&self, spot: &Spot, message: &str) -> Refusal {
+    pub(super) fn refuse(&self, spot: &Spot, message: &str) -> Refusal {
         Refusal { line: spot.start.line, message: message.to_owned() }
     }
 
     /// Refuses to touch a value that others refer to.
-    fn free_of_anchors(&self, spot: &Spot) -> Result<()> {
+    pub(super) fn free_of_anchors(&self, spot: &Spot) -> Result<()> {
         let anchored =
             |spot: &Spot| spot.decorated && self.text[spot.start.pos as usize..spot.body as usize].contains('&');
         if !self.layout.decorated {
@@ -135,7 +136,7 @@ impl<'t> Source<'t> {
         Ok(())
     }
 
-    fn in_flow(&self, places: &[Place]) -> bool {
+    pub(super) fn in_flow(&self, places: &[Place]) -> bool {
         places
             .iter()
             .any(|&place| matches!(self.layout.spot(place).style, Style::FlowList | Style::FlowMap | Style::FlowPair))
@@ -143,7 +144,7 @@ impl<'t> Source<'t> {
 
     // Changing.
 
-    fn replace(&self, path: &[Step], value: &Val) -> Result<String> {
+    pub(super) fn replace(&self, path: &[Step], value: &Val) -> Result<String> {
         let Some(way) = self.way(path)? else {
             // A value that a merge key brings in is replaced by a key of its own.
             return match path {
@@ -308,56 +309,9 @@ impl<'t> Source<'t> {
         self.splice(end..end, &new)
     }
 
-    fn remove(&self, path: &[Step]) -> Result<String> {
-        let [above @ .., step] = path else {
-            return Err(Refusal { line: 1, message: "a whole file is not removed by an edit; delete it".to_owned() });
-        };
-        let way = self.found(path)?;
-        let Some(&parent) = way.above.last() else { return Ok(self.text.to_owned()) };
-        let parent = self.layout.spot(parent);
-        let (part, spot) = (&parent.parts[way.part], self.layout.spot(way.here));
-        self.free_of_anchors(spot)?;
-        if let Step::Key(key) = step
-            && parent.parts.iter().filter(|part| self.key_is(part, key)).count() > 1
-        {
-            return Err(self.refuse(spot, "this key is set twice in its mapping; remove one of them by hand first"));
-        }
-        if parent.parts.len() == 1 {
-            let empty = if part.key.is_some() { Val::Map(Vec::new()) } else { Val::Seq(Vec::new()) };
-            return self.replace(above, &empty);
-        }
-        let (at, end) = (part.at.pos as usize, spot.end as usize);
-        let next = parent.parts.get(way.part + 1).map(|part| part.at.pos as usize);
-        if !matches!(parent.style, Style::BlockMap | Style::BlockList) {
-            let previous = way.part.checked_sub(1).map(|i| self.layout.spot(parent.parts[i].value).end as usize);
-            return Ok(match (previous, next) {
-                (Some(previous), _) => self.splice(previous..end, ""),
-                (None, Some(next)) => self.splice(at..next, ""),
-                (None, None) => self.splice(at..end, ""),
-            });
-        }
-        let line = self.line_start(at);
-        let own_line = self.text[line..at].trim_start_matches('\u{FEFF}').trim().is_empty();
-        let line_end = self.line_end(end);
-        if own_line && line_end < self.text.len() {
-            let from = line + if self.text[line..at].starts_with('\u{FEFF}') { 3 } else { 0 };
-            return Ok(self.splice(from..line_end + break_len(&self.text[line_end..]), ""));
-        }
-        if own_line && line > 0 {
-            let before = self.text[..line].trim_end_matches(['\n', '\r']);
-            let break_before = break_len(&self.text[before.len()..]);
-            return Ok(self.splice(line - break_before.min(line)..line_end, ""));
-        }
-        // It follows a dash on its line; what comes next moves up to its place.
-        match next {
-            Some(next) if !self.text[line_end..next].contains('#') => Ok(self.splice(at..next, "")),
-            _ => Err(self.refuse(spot, "comments follow this; remove it by hand")),
-        }
-    }
-
     // Text.
 
-    fn splice(&self, range: Range<usize>, new: &str) -> String {
+    pub(super) fn splice(&self, range: Range<usize>, new: &str) -> String {
         let mut text = String::with_capacity(self.text.len() + new.len());
         text.push_str(&self.text[..range.start]);
         text.push_str(new);
@@ -400,35 +354,4 @@ fn comment_in(line: &str) -> &str {
         Some(at) => line[line[..at].trim_end().len()..].trim_end(),
         None => "",
     }
-}
-
-/// How the file is written: its line breaks and indentation, from the first places that show it.
-fn manner(text: &str, layout: &Layout, json: bool) -> Manner {
-    let eol = match text.find(['\n', '\r']).map(|at| &text[at..]) {
-        Some(rest) if rest.starts_with("\r\n") => "\r\n",
-        Some(rest) if rest.starts_with('\r') => "\r",
-        _ => "\n",
-    };
-    // How often each is seen; of two that are seen alike, the one deeper in the file.
-    let (mut steps, mut offsets) = ([0u32; 17], [0u32; 17]);
-    let mut todo: Vec<Place> = layout.root.into_iter().collect();
-    while let Some(place) = todo.pop() {
-        let spot = layout.spot(place);
-        for part in &spot.parts {
-            todo.push(part.value);
-            let value = layout.spot(part.value);
-            let (Some(_), Some(first), Style::BlockMap) = (part.key, value.parts.first(), spot.style) else { continue };
-            let Some(deeper) = (first.at.col as usize).checked_sub(part.at.col as usize).filter(|&n| n < 17) else {
-                continue;
-            };
-            match value.style {
-                Style::BlockList => offsets[deeper] += 1,
-                Style::BlockMap if deeper > 0 => steps[deeper] += 1,
-                _ => {}
-            }
-        }
-    }
-    let usual = |seen: &[u32]| (0..seen.len()).filter(|&n| seen[n] > 0).max_by_key(|&n| seen[n]);
-    let (step, list_offset) = (usual(&steps), usual(&offsets));
-    Manner { eol, step: step.unwrap_or(2), list_offset: list_offset.unwrap_or(0), json, literals: true }
 }

@@ -32,7 +32,7 @@ impl Reader {
             let now = identity(&self.database);
             if now.is_some() && now != seen {
                 // Whatever goes wrong while a baseline swaps its file is a wrong answer, not the end.
-                last = self.ask(sql).unwrap_or_else(|error| error.to_string());
+                last = self.ask(sql).unwrap_or_else(|error| format!("{error:#}"));
                 if last == wanted {
                     return Ok(Instant::now());
                 }

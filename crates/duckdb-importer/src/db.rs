@@ -17,7 +17,10 @@ pub struct Session {
 /// What an attached file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A file that may be written, and is made in the storage format of DuckDB 1.0 when it does not exist.
+    /// A new file, in the storage format of DuckDB 1.0. Its blocks are small, because there are many small tables and each column begins a
+    /// block of its own in a changed one: half the size, and a fraction of the writing for one changed row.
+    Create,
+    /// A file that may be written.
     Write,
     /// A file that is only read.
     Read,
@@ -40,9 +43,11 @@ impl Session {
                 .with("preserve_insertion_order", "true")?;
             let connection = Connection::open_in_memory_with_flags(config)?;
             // A generation is private until it is published: no log beside it, one checkpoint at the commit. Merging row
-            // groups is left to rebuilds, because it rewrites much text for one changed row.
+            // groups is left to rebuilds, because it rewrites much text for one changed row. Trying FSST on every column takes
+            // half the time of a checkpoint and saves a twentieth of the file.
             connection.execute_batch(
-                "SET wal_autocheckpoint = '0KB'; SET auto_checkpoint_skip_wal_threshold = 0; SET max_vacuum_tasks = 0;",
+                "SET wal_autocheckpoint = '0KB'; SET auto_checkpoint_skip_wal_threshold = 0; SET max_vacuum_tasks = 0; \
+                 SET disabled_compression_methods = 'fsst,dict_fsst';",
             )?;
             Ok(connection)
         };
@@ -62,6 +67,7 @@ impl Session {
     pub fn attach(&self, path: &Path, name: &str, access: Access) -> Result<(), ImporterError> {
         let path = literal(&path.to_string_lossy());
         let option = match access {
+            Access::Create => "STORAGE_VERSION 'v1.0.0', BLOCK_SIZE 16384",
             Access::Write => "STORAGE_VERSION 'v1.0.0'",
             Access::Read => "READ_ONLY",
         };

@@ -199,6 +199,7 @@ impl Engine {
     fn publish(&mut self, made: Made, started: Instant) -> Result<Report, ImporterError> {
         let Made { attempt, meta, mut counts, rebuilt } = made;
         attempt.check_sealed()?;
+        attempt.sync_early();
         let sealing = Instant::now();
         let (sealed, file_digest) = self.seal(&attempt)?;
         let bytes = std::fs::metadata(attempt.db()).map_err(ImporterError::io("look at", attempt.db()))?.len();

@@ -180,6 +180,8 @@ fn import(args: &ImportArgs) -> Result<Exit, ImporterError> {
             say(format_args!("quarantined: {}:{}:{}: {}", file.path, file.line, file.column, file.message));
         }
     }
+    // The process ends here. What the kernel takes back at once the database engine would free piece by piece, for a tenth of the import.
+    std::mem::forget(engine);
     Ok(Exit::Ok)
 }
 

@@ -4,6 +4,7 @@
 
 mod support;
 
+use baft_duckdb_importer::config::{Follow, Source};
 use baft_duckdb_importer::engine::{Engine, verify};
 use baft_duckdb_importer::{ImporterError, Outcome, Report, Request};
 use support::{Clone, ask, differences, list};
@@ -287,6 +288,33 @@ fn a_file_that_was_saved_broken_shows_the_committed_rows() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     import_and_compare(&clone, &mut engine, &settings);
     assert_eq!(list(&clone.db("db"), "SELECT id FROM entities WHERE stale ORDER BY id"), ["G01-01", "G01-02"]);
+}
+
+#[test]
+fn a_huge_file_is_refused_alone() {
+    let clone = sample();
+    let settings = clone.files("db");
+    let mut engine = Engine::open(settings.clone()).unwrap();
+    import(&mut engine);
+    let huge = std::fs::File::create(clone.path().join("data/gaps.yaml")).unwrap();
+    huge.set_len(1 << 40).unwrap();
+    clone.write("data/observations.yaml", &OBSERVATIONS.replace("The dam", "The new dam"));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    import(&mut engine);
+    let db = clone.db("db");
+    assert_eq!(list(&db, "SELECT id FROM entities WHERE stale ORDER BY id"), ["G01-01", "G01-02"]);
+    assert_eq!(ask(&db, "SELECT title FROM entities WHERE id = 'Obs-1'"), "The new dam");
+    assert!(ask(&db, "SELECT message FROM _errors WHERE path = 'data/gaps.yaml'").contains("split it"));
+}
+
+#[test]
+fn a_mirror_that_is_not_there_yet_is_waited_for() {
+    let clone = sample();
+    let mut settings = clone.files("db");
+    settings.source =
+        Source::Git { repo: clone.workspace("mirror.git"), follow: Follow::Link(clone.workspace("link")) };
+    let mut engine = Engine::open(settings).unwrap();
+    assert!(matches!(engine.import(&Request::default()), Err(ImporterError::NoSource(_))));
 }
 
 #[test]

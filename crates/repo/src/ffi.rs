@@ -11,6 +11,9 @@ use crate::{RepoError, Settings};
 /// Serialises concurrent first calls.
 static LOCK: std::sync::Mutex<bool> = std::sync::Mutex::new(false);
 
+/// Whether somebody chose the certificate authorities: a CA file or OpenSSL's variables.
+static CHOSEN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+
 pub(crate) fn configure(settings: &Settings) -> Result<(), RepoError> {
     let mut done = LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if *done {
@@ -18,6 +21,11 @@ pub(crate) fn configure(settings: &Settings) -> Result<(), RepoError> {
     }
     let fail = |source| RepoError::git("setting libgit2's options", source);
     let millis = |d: std::time::Duration| c_int::try_from(d.as_millis()).unwrap_or(c_int::MAX);
+    // Before `git2` starts libgit2 and points OpenSSL to the system's authorities: reading a few hundred certificates takes 10 ms and stays in
+    // memory, and most processes never talk to an HTTPS remote. See `trust_system`.
+    let chosen = settings.ca_file.is_some() || openssl_probe::has_ssl_cert_env_vars();
+    libgit2_sys::init();
+    let _ = CHOSEN.set(chosen);
     // SAFETY: nothing else in this process uses libgit2 yet (this crate is its only user and every entry point needs `init` first), and the
     // lock above keeps two initialisers apart.
     unsafe {
@@ -42,6 +50,29 @@ pub(crate) fn configure(settings: &Settings) -> Result<(), RepoError> {
     }
     *done = true;
     Ok(())
+}
+
+/// Makes OpenSSL trust the system's certificate authorities, unless others were chosen. Comes before the first connection that may need them.
+pub(crate) fn trust_system() {
+    static DONE: std::sync::Once = std::sync::Once::new();
+    DONE.call_once(|| {
+        if CHOSEN.get().copied().unwrap_or(true) {
+            return;
+        }
+        let found = openssl_probe::probe();
+        // SAFETY: OpenSSL's store has a lock of its own, and no connection that would look into it is open yet: each waits for this call.
+        // Without authorities every certificate is refused, and that error says so.
+        let trusted = unsafe {
+            match (&found.cert_file, &found.cert_dir) {
+                (Some(file), _) => git2::opts::set_ssl_cert_file(file),
+                (None, Some(folder)) => git2::opts::set_ssl_cert_dir(folder),
+                (None, None) => Ok(()),
+            }
+        };
+        if let Err(error) = trusted {
+            tracing::warn!(%error, "cannot read the system's certificate authorities; give a CA file");
+        }
+    });
 }
 
 /// Gives memory that was freed back to the system: after a large checkout the allocator would otherwise hold on to it for ever.

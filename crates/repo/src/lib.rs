@@ -19,7 +19,6 @@ pub mod index;
 pub mod live;
 pub mod lock;
 mod oid;
-mod packs;
 mod path;
 pub mod refs;
 mod repo;

@@ -1,7 +1,10 @@
 //! Writing the search index, whole or document by document.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use duckdb::arrow::array::{ArrayRef, Int8Array, Int16Array, Int32Array, StringArray};
+use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Appender, Connection, params};
 
 use super::{finish, run, temp_appender, wrote};
@@ -16,6 +19,39 @@ fn count(occurrences: u16) -> i16 {
     i16::try_from(occurrences).unwrap_or(i16::MAX)
 }
 
+/// So many rows of `terms` are collected before they are written: value by value would take ten times as long.
+const BATCH: usize = 32_768;
+
+/// Columns of `terms`, to be.
+#[derive(Default)]
+struct Terms {
+    docid: Vec<i32>,
+    field: Vec<i8>,
+    term: Vec<i32>,
+    times: Vec<i16>,
+}
+
+impl Terms {
+    fn write(&mut self, appender: &mut Appender<'_>) -> Result<(), ImporterError> {
+        let Self { docid, field, term, times } = std::mem::take(self);
+        let columns: [(&str, ArrayRef); 4] = [
+            ("docid", Arc::new(Int32Array::from(docid))),
+            ("fieldid", Arc::new(Int8Array::from(field))),
+            ("termid", Arc::new(Int32Array::from(term))),
+            ("tf", Arc::new(Int16Array::from(times))),
+        ];
+        write(appender, columns)
+    }
+}
+
+fn write<const N: usize>(
+    appender: &mut Appender<'_>,
+    columns: [(&'static str, ArrayRef); N],
+) -> Result<(), ImporterError> {
+    let batch = RecordBatch::try_from_iter(columns).map_err(|error| wrote(duckdb::Error::ToSqlConversionFailure(Box::new(error))))?;
+    appender.append_record_batch(batch).map_err(wrote)
+}
+
 /// Fills an empty index.
 pub(super) struct IndexBuilder<'c> {
     connection: &'c Connection,
@@ -23,13 +59,14 @@ pub(super) struct IndexBuilder<'c> {
     words: HashMap<String, i32>,
     docs: Appender<'c>,
     terms: Appender<'c>,
+    waiting: Terms,
 }
 
 impl<'c> IndexBuilder<'c> {
     pub(super) fn new(connection: &'c Connection, schema: &'static str) -> Result<Self, ImporterError> {
         let docs = open(connection, schema, "docs")?;
         let terms = open(connection, schema, "terms")?;
-        Ok(Self { connection, schema, words: HashMap::new(), docs, terms })
+        Ok(Self { connection, schema, words: HashMap::new(), docs, terms, waiting: Terms::default() })
     }
 
     pub(super) fn add(&mut self, docid: i32, name: &str, document: Document) -> Result<(), ImporterError> {
@@ -38,21 +75,29 @@ impl<'c> IndexBuilder<'c> {
             let next = i32::try_from(self.words.len() + 1).unwrap_or(i32::MAX);
             let term = *self.words.entry(posting.word).or_insert(next);
             for (field, times) in (0_i8..).zip(posting.counts).filter(|(_, times)| *times > 0) {
-                self.terms.append_row(params![docid, field, term, count(times)]).map_err(wrote)?;
+                self.waiting.docid.push(docid);
+                self.waiting.field.push(field);
+                self.waiting.term.push(term);
+                self.waiting.times.push(count(times));
             }
+        }
+        if self.waiting.docid.len() >= BATCH {
+            self.waiting.write(&mut self.terms)?;
         }
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<(), ImporterError> {
+    pub(super) fn finish(mut self) -> Result<(), ImporterError> {
+        self.waiting.write(&mut self.terms)?;
         finish(self.docs)?;
         finish(self.terms)?;
         let mut dict = open(self.connection, self.schema, "dict")?;
         let mut words: Vec<_> = self.words.into_iter().collect();
         words.sort_unstable_by_key(|(_, term)| *term);
-        for (word, term) in &words {
-            dict.append_row(params![term, word, &*stem(word)]).map_err(wrote)?;
-        }
+        let terms = Int32Array::from_iter_values(words.iter().map(|(_, term)| *term));
+        let stems = StringArray::from_iter_values(words.iter().map(|(word, _)| stem(word)));
+        let words = StringArray::from_iter_values(words.iter().map(|(word, _)| word));
+        write(&mut dict, [("termid", Arc::new(terms) as _), ("term", Arc::new(words) as _), ("stem", Arc::new(stems) as _)])?;
         finish(dict)
     }
 }

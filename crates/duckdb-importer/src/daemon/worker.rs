@@ -218,17 +218,21 @@ impl Worker {
     fn failed(&mut self, error: &ImporterError) {
         let delay = self.backoff.next_delay();
         self.retry = Some(Instant::now() + delay);
-        if let ImporterError::NoSource(_) = error {
-            tracing::info!(%error, "waiting for something to import");
-        } else {
-            self.metrics.failed();
-            tracing::error!(%error, retry_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "the import failed; the last generation stays");
-        }
+        let failure = match error {
+            ImporterError::NoSource(_) => {
+                tracing::info!(%error, "waiting for something to import");
+                None
+            }
+            _ => {
+                self.metrics.failed();
+                tracing::error!(%error, retry_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "the import failed; the last generation stays");
+                Some(error.to_string())
+            }
+        };
         self.imports.not_ready(error.to_string());
-        let failure = error.to_string();
         self.status.send_modify(|status| {
             status.importing = false;
-            status.failure = Some(failure);
+            status.failure = failure;
         });
     }
 

@@ -41,7 +41,7 @@ impl Engine {
         let meta = Meta { next_docid: 1, next_section: 1, carried: 0, ..self.next_meta(old_meta.as_ref()) };
         let progress = self.progress.clone();
         let Some(session) = &self.session else { return Err(ImporterError::Stopped) };
-        session.attach(attempt.db(), NAME, Access::Write)?;
+        session.attach(attempt.db(), NAME, Access::Create)?;
         session.use_file(NAME)?;
         let connection = session.connection();
         let written = fill(connection, &mut self.scenery, &paths, meta, threads, &progress).and_then(|meta| {

@@ -13,7 +13,7 @@ use super::read::{BaseFile, End, Task, chain};
 use super::rules::{self, Rules};
 use crate::ImporterError;
 use crate::apply::{ErrorRecord, FileRecord};
-use crate::config::{Settings, Source};
+use crate::config::{Follow, Settings, Source};
 use crate::generation::FileId;
 use crate::source::{Filter, History, Range, Saved, Scanner, Target, Version, follow};
 use baft_dataset::dataset::{CONFIG_FILE, Datasets};
@@ -267,6 +267,10 @@ impl Scenery {
         if !required && !git.exists() {
             self.forget_repository();
             return Ok(());
+        }
+        if matches!(&self.source, Source::Git { follow: Follow::Link(_), .. }) && !path.exists() {
+            self.forget_repository();
+            return Err(ImporterError::NoSource(format!("git-sync has not made {} yet", path.display())));
         }
         // A mirror that git-sync had to make again has the same path and is another repository.
         let id = FileId::of(&path.join(if git.exists() { ".git" } else { "." }))

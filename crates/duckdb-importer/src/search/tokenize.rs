@@ -40,7 +40,7 @@ fn lower(c: char) -> char {
 }
 
 fn fold_letter(c: char) -> Option<char> {
-    if c.is_ascii() {
+    if !('\u{600}'..='\u{6ff}').contains(&c) {
         return Some(c);
     }
     match FOLD_FROM.chars().position(|from| from == c) {
@@ -61,9 +61,12 @@ fn is_word_char(c: char) -> bool {
 
 /// Calls `word` with every word of a text, folded, in order.
 pub(super) fn for_each_word(text: &str, mut word: impl FnMut(&str)) {
-    for part in fold(text).split(|c| !is_word_char(c)) {
-        if !part.is_empty() {
-            word(part);
+    // Folding looks no further than white space, and most pieces between it are ASCII.
+    for piece in text.split_ascii_whitespace() {
+        for part in fold(piece).split(|c| !is_word_char(c)) {
+            if !part.is_empty() {
+                word(part);
+            }
         }
     }
 }

@@ -16,8 +16,11 @@ use crate::generation::FileId;
 /// again without looking different.
 const RACY: Duration = Duration::from_millis(50);
 
-/// Files beyond this are not read at all; the reading side refuses them long before.
-const MAX_BYTES: u64 = 64 << 20;
+/// The reading side refuses a file beyond its limit, so the beginning that is too long already stands for the whole: a huge file costs no
+/// memory and keeps none of the others from being imported.
+fn most_bytes() -> u64 {
+    baft_dataset::yaml::Limits::default().bytes as u64 + 1
+}
 
 /// A file as it is saved now.
 #[derive(Debug, Clone)]
@@ -90,7 +93,7 @@ impl Scanner {
     /// When it cannot be read, or has changed: scan again then.
     pub fn read(&self, path: &str, blob: Oid) -> Result<Arc<[u8]>, ImporterError> {
         let full = self.root.join(path);
-        let bytes = std::fs::read(&full).map_err(ImporterError::io("read", &full))?;
+        let bytes = read_start(&full).map_err(ImporterError::io("read", &full))?;
         if Oid::of_blob(&bytes) == blob {
             return Ok(bytes.into());
         }
@@ -134,16 +137,9 @@ impl Scanner {
             {
                 return Ok(Some((id, Saved { age: age(&meta), ..saved.clone() })));
             }
-            if meta.len() > MAX_BYTES {
-                return Err(ImporterError::Refused(format!(
-                    "{} is larger than 64 MiB; keep it out of the datasets",
-                    full.display()
-                )));
-            }
-            let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
-            match File::open(&full).and_then(|mut file| file.read_to_end(&mut content)) {
+            let content = match read_start(&full) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                read => read.map_err(ImporterError::io("read", &full))?,
+                content => content.map_err(ImporterError::io("read", &full))?,
             };
             if FileId::of(&full).ok() != Some(id) {
                 // Somebody is writing: what was read may be half of it.
@@ -162,6 +158,14 @@ impl Scanner {
         }
         Err(ImporterError::Unsettled)
     }
+}
+
+fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len().min(most_bytes());
+    let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0) + 1);
+    file.take(most_bytes()).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// How long ago a file was modified; nothing when it claims to be from the future.

@@ -73,6 +73,9 @@ impl Call {
             self.require_path()?;
             return work(&self);
         }
+        if matches!(self.address.scheme, Scheme::Http | Scheme::Https) {
+            crate::ffi::trust_system();
+        }
         let (deadline, shown) = (self.deadline, self.shown.clone());
         deadline::run(deadline, &shown, move || work(&self))
     }

@@ -128,6 +128,7 @@ impl Client {
             commit: commit.to_owned(),
             parent: None,
             files: Vec::new(),
+            truncated: false,
             session_id: None,
             author: "Bench <bench@example.org>".to_owned(),
         };

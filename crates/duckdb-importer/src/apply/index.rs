@@ -48,7 +48,8 @@ fn write<const N: usize>(
     appender: &mut Appender<'_>,
     columns: [(&'static str, ArrayRef); N],
 ) -> Result<(), ImporterError> {
-    let batch = RecordBatch::try_from_iter(columns).map_err(|error| wrote(duckdb::Error::ToSqlConversionFailure(Box::new(error))))?;
+    let batch = RecordBatch::try_from_iter(columns)
+        .map_err(|error| wrote(duckdb::Error::ToSqlConversionFailure(Box::new(error))))?;
     appender.append_record_batch(batch).map_err(wrote)
 }
 
@@ -97,7 +98,10 @@ impl<'c> IndexBuilder<'c> {
         let terms = Int32Array::from_iter_values(words.iter().map(|(_, term)| *term));
         let stems = StringArray::from_iter_values(words.iter().map(|(word, _)| stem(word)));
         let words = StringArray::from_iter_values(words.iter().map(|(word, _)| word));
-        write(&mut dict, [("termid", Arc::new(terms) as _), ("term", Arc::new(words) as _), ("stem", Arc::new(stems) as _)])?;
+        write(
+            &mut dict,
+            [("termid", Arc::new(terms) as _), ("term", Arc::new(words) as _), ("stem", Arc::new(stems) as _)],
+        )?;
         finish(dict)
     }
 }

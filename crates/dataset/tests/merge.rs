@@ -321,6 +321,7 @@ fn random_edits_on_both_sides_merge_entity_by_entity() {
     }
     let seed = std::env::var("BAFT_PROPERTY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(11);
     let rounds = std::env::var("BAFT_PROPERTY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
+    let mut texts = Vec::new();
     let (mut random, mut cleanly, mut whole) = (StdRng::seed_from_u64(seed), 0, 0);
     for round in 0..rounds {
         let (path, base) = files.choose(&mut random).unwrap();
@@ -341,6 +342,7 @@ fn random_edits_on_both_sides_merge_entity_by_entity() {
         };
         let text = String::from_utf8(text).unwrap();
         cleanly += usize::from(conflicts.is_empty());
+        texts.push(text.clone());
         let [b, o, t, m] = [&base, &ours, &theirs, &text].map(|text| entities(&datasets, path, text));
         let get =
             |list: &[(String, String)], id: &str| list.iter().find(|(i, _)| i == id).map(|(_, text)| text.clone());
@@ -386,4 +388,10 @@ fn random_edits_on_both_sides_merge_entity_by_entity() {
         assert_eq!(sorted(&text), sorted(std::str::from_utf8(&other).unwrap()), "{context}");
     }
     assert!(cleanly * 2 > rounds && whole * 20 < rounds, "{cleanly} clean, {whole} whole of {rounds}");
+    let Some(python) = common::python_with_yaml() else { return };
+    let cases: Vec<Json> = texts.iter().map(|text| json!(text)).collect();
+    for (text, python) in texts.iter().zip(common::yaml_values(&python, &cases)) {
+        assert_eq!(python[0], "ok", "{python}\n{text}");
+        assert_eq!(serde_json::from_str::<Json>(python[1].as_str().unwrap()).unwrap(), value(text));
+    }
 }

@@ -3,6 +3,7 @@
 
 mod basics;
 mod child;
+mod data;
 mod disks;
 mod kill;
 mod people;

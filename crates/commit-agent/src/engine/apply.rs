@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use baft_dataset::dataset::Datasets;
 use baft_dataset::edit::{self, EditErrorKind, EntityRef, FieldPath};
+use baft_dataset::validate;
 use baft_repo::write::TreeEdits;
 use baft_repo::{FileMode, Oid, RepoPath};
 
@@ -28,6 +29,7 @@ impl Agent {
             self.work_out(one, apply.base, tip, &rules, &mut contents)?;
         }
         self.check_free(contents.keys())?;
+        self.check_schemas(&contents, tip, &rules)?;
         let mut edits = TreeEdits::new();
         let mut paths = Vec::new();
         for (path, content) in contents {
@@ -52,6 +54,29 @@ impl Agent {
         // From the journal on, it happens, also after a crash.
         self.shift(tip, commit, Touch::Files).map_err(unavailable)?;
         Ok(Applied { commit, paths })
+    }
+
+    /// Refuses contents that violate the schema of their dataset where the file did not before.
+    fn check_schemas(&self, contents: &Contents, tip: Oid, rules: &Datasets) -> Result<(), ApplyError> {
+        let tree = self.repo.tree_id(tip).map_err(below)?;
+        for (path, content) in contents {
+            let Some(after) = content else { continue };
+            let before = merge::file_of(&self.repo, tree, path.as_str());
+            let before: Vec<&[u8]> = before.as_deref().into_iter().collect();
+            let schema = |wanted: &str| {
+                let new = contents.iter().find(|(path, _)| path.as_str() == wanted);
+                new.map_or_else(|| merge::file_of(&self.repo, tree, wanted), |(_, content)| content.clone())
+            };
+            let broken = validate::broken(rules, path.as_str(), &before, after, schema);
+            if let Some(issue) = broken.first() {
+                let message = match broken.len() {
+                    1 => format!("the result violates its schema: {issue}"),
+                    n => format!("the result violates its schema in {n} places, first: {issue}"),
+                };
+                return Err(ApplyError::Refused { path: path.clone(), reason: None, message });
+            }
+        }
+        Ok(())
     }
 
     /// What one edit makes of the files.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baft_dataset::dataset::Datasets;
 use baft_dataset::merge::{Merged, merge as merge_data};
+use baft_dataset::validate::broken;
 use baft_repo::write::{TreeEdits, merge_lines};
 use baft_repo::{Change, FileMode, Oid, Repo, RepoError, RepoPath};
 
@@ -24,9 +25,7 @@ pub(super) const DECLARATION: &str = "baft-import.toml";
 /// The declaration of a tree; the built-in one when there is none or it cannot be read.
 pub(super) fn datasets(repo: &Repo, tree: Oid) -> Datasets {
     let read = || -> Option<Datasets> {
-        let path = RepoPath::new(DECLARATION).ok()?;
-        let (oid, _) = repo.tree_entry(tree, &path).ok()??;
-        let text = repo.read(oid).ok()?;
+        let text = file_of(repo, tree, DECLARATION)?;
         match Datasets::parse(DECLARATION, &String::from_utf8_lossy(&text)) {
             Ok(datasets) => Some(datasets),
             Err(error) => {
@@ -69,7 +68,7 @@ pub(super) fn trees(repo: &Repo, base: Option<Oid>, ours: Oid, theirs: Oid) -> R
             continue;
         }
         let rules = rules.get_or_insert_with(|| datasets(repo, theirs));
-        match content(repo, rules, path, *before, *now, theirs_now)? {
+        match content(repo, (rules, theirs), path, *before, *now, theirs_now)? {
             Content::Same => {}
             Content::Blended(blob, mode, conflict) => {
                 edits.insert(path.clone(), Some((blob, mode)));
@@ -129,9 +128,10 @@ enum Content {
 /// Larger files are not merged by content.
 const LARGEST: u64 = 16 << 20;
 
+/// Merges one file. With the declaration goes the tree it is of, where its schemas are.
 fn content(
     repo: &Repo,
-    rules: &Datasets,
+    (rules, tree): (&Datasets, Oid),
     path: &RepoPath,
     base: Side,
     ours: Side,
@@ -169,7 +169,15 @@ fn content(
             Content::Blended(blob, their_mode, conflict)
         })
     };
-    match merge_data(rules, path.as_str(), base.as_deref(), &ours, &theirs) {
+    let merged = merge_data(rules, path.as_str(), base.as_deref(), &ours, &theirs);
+    if let Merged::Clean(text) | Merged::Partly { text, .. } = &merged {
+        let broken = broken(rules, path.as_str(), &[&ours, &theirs], text, |schema| file_of(repo, tree, schema));
+        if let Some(issue) = broken.first() {
+            tracing::info!(%path, %issue, "each side is valid, the two together are not");
+            return Ok(Content::Conflict);
+        }
+    }
+    match merged {
         Merged::Clean(text) => blended(&text, Conflict::No),
         Merged::Partly { text, conflicts } => {
             tracing::info!(%path, conflicts = conflicts.len(), "merged, except for what both sides changed");
@@ -189,6 +197,12 @@ fn content(
             }
         }
     }
+}
+
+/// The content of a file of a tree, if it is there.
+pub(super) fn file_of(repo: &Repo, tree: Oid, path: &str) -> Option<Vec<u8>> {
+    let (blob, _) = repo.tree_entry(tree, &RepoPath::new(path).ok()?).ok()??;
+    repo.read(blob).ok()
 }
 
 /// Whether two sets of changed paths have nothing to do with each other.

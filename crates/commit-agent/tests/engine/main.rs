@@ -8,4 +8,5 @@ mod disks;
 mod kill;
 mod people;
 mod remotes;
+mod schemas;
 mod support;

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use crate::{FileMode, Oid, RepoPath};
 
 pub use look::{Content, Look, Writers};
-pub use replace::{Outcome, Wanted};
+pub use replace::{Outcome, Sync, Wanted};
 
 /// A working tree's root folder.
 #[derive(Debug)]

@@ -30,6 +30,17 @@ struct Harvest {
     stale: BTreeMap<RepoPath, Option<Found>>,
 }
 
+/// Contents that are written together.
+#[derive(Debug, Default)]
+pub(super) struct Bulk {
+    contents: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+/// With more files than this, contents are written as packs, of this many bytes each.
+const MANY: usize = 64;
+const MOST_BULK: usize = 8 << 20;
+
 impl Agent {
     /// Finds finished changes and captures them.
     pub(super) fn capture(&mut self, order: &Order) -> Result<(), Fault> {
@@ -91,7 +102,9 @@ impl Agent {
         let in_order =
             |path: &RepoPath| order.paths.as_ref().is_none_or(|only| only.iter().any(|one| path.starts_with(one)));
         self.drop_held_that_left()?;
-        for (path, waiting) in self.tree.waiting() {
+        let waiting = self.tree.waiting();
+        self.bulk = (waiting.len() > MANY).then(Bulk::default);
+        for (path, waiting) in waiting {
             if !in_order(&path) || !self.is_finished(&path, &waiting, order.flush) {
                 continue;
             }
@@ -116,8 +129,18 @@ impl Agent {
                 None => {}
             }
         }
+        self.flush_bulk()?;
+        self.bulk = None;
         self.judge_deletions(gone, &mut harvest)?;
         Ok(harvest)
+    }
+
+    /// Many contents become one pack.
+    fn flush_bulk(&mut self) -> Result<(), Fault> {
+        let Some(bulk) = self.bulk.as_mut().map(std::mem::take).filter(|bulk| !bulk.contents.is_empty()) else {
+            return Ok(());
+        };
+        self.repo.write_blobs(&bulk.contents).map(drop).map_err(fault)
     }
 
     fn is_finished(&self, path: &RepoPath, waiting: &Waiting, flush: Flush) -> bool {
@@ -181,7 +204,15 @@ impl Agent {
             return Ok(None);
         }
         failpoint::hit("capture.blobs").map_err(fault)?;
-        let blob = self.repo.write_blob(&bytes).map_err(fault)?;
+        if let Some(bulk) = &mut self.bulk {
+            bulk.bytes += bytes.len();
+            bulk.contents.push(bytes);
+            if bulk.bytes > MOST_BULK {
+                self.flush_bulk()?;
+            }
+        } else {
+            self.repo.write_blob(&bytes).map_err(fault)?;
+        }
         Ok(Some(Found { blob, mode, stat }))
     }
 

@@ -130,6 +130,7 @@ pub struct Agent {
     /// What the cycle that is running did so far.
     report: Cycle,
     plan: Option<integrate::Plan>,
+    bulk: Option<capture::Bulk>,
     /// Contents the gates have seen and let through.
     passed: HashSet<(RepoPath, Oid)>,
     /// What the file system said about files when they were held.

@@ -104,6 +104,7 @@ impl Agent {
             tree,
             report: super::Cycle::default(),
             plan: None,
+            bulk: None,
             passed: Default::default(),
             held_stats: Default::default(),
             snapshots: Default::default(),

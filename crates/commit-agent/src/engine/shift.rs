@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use baft_repo::index::IndexEdit;
-use baft_repo::live::{Content, Look, Outcome, Stat, Wanted};
+use baft_repo::live::{Content, Look, Outcome, Stat, Sync, Wanted};
 use baft_repo::lock::OwnLock;
 use baft_repo::{FileMode, Oid, RepoPath};
 
@@ -34,6 +34,9 @@ enum Now {
     /// Somebody is at it.
     Busy,
 }
+
+/// More files than this are put on disk together.
+const MANY: usize = 64;
 
 /// Git's lock is held for milliseconds by every `git status`.
 const LOCK_TRIES: u32 = 12;
@@ -193,6 +196,7 @@ impl Agent {
 
     /// Writes every new content beside its path. When there is no room for all, nothing has changed.
     fn prepare(&mut self, moves: &mut [Move]) -> Result<(), Fault> {
+        let sync = if moves.len() > MANY { Sync::Later } else { Sync::Now };
         let mut failed = None;
         for step in moves.iter_mut() {
             let gitlink = |side: Option<(Oid, FileMode)>| side.is_some_and(|(_, mode)| mode == FileMode::Submodule);
@@ -217,7 +221,7 @@ impl Agent {
                 continue;
             }
             let like = self.live.stat(&step.path).ok().flatten();
-            match self.live.prepare(&step.path, mode, &content, like.as_ref()) {
+            match self.live.prepare(&step.path, mode, &content, like.as_ref(), sync) {
                 Ok(stat) => {
                     step.prepared = Some(stat);
                     step.state = Now::Done;
@@ -232,6 +236,9 @@ impl Agent {
                     step.state = Now::Busy;
                 }
             }
+        }
+        if failed.is_none() && sync == Sync::Later {
+            failed = self.live.sync_all().err().map(fault);
         }
         let Some(failure) = failed else { return Ok(()) };
         for step in moves.iter().filter(|step| step.prepared.is_some()) {
@@ -333,7 +340,7 @@ impl Agent {
             if let Some((blob, mode)) = new {
                 let content = self.repo.read(blob).map_err(fault)?;
                 let like = self.live.stat(&path).ok().flatten();
-                self.live.prepare(&path, mode, &content, like.as_ref()).map_err(fault)?;
+                self.live.prepare(&path, mode, &content, like.as_ref(), Sync::Now).map_err(fault)?;
             }
             match self.live.replace(&wanted).map_err(fault)? {
                 Outcome::Done => {

@@ -33,6 +33,15 @@ pub enum Outcome {
     },
 }
 
+/// When a prepared file is put on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// At once.
+    Now,
+    /// With all others, by [`Live::sync_all`], which is much cheaper for many.
+    Later,
+}
+
 const BUSY: Outcome = Outcome::Busy { displaced: None };
 /// Larger files are compared, but a save of this size that is displaced by another within microseconds is left beside the file.
 const LARGEST: u64 = 1 << 30;
@@ -42,7 +51,14 @@ impl Live {
     ///
     /// # Errors
     /// When there is no room, or something that is no folder is in the way.
-    pub fn prepare(&self, path: &RepoPath, mode: FileMode, content: &[u8], like: Option<&Stat>) -> io::Result<Stat> {
+    pub fn prepare(
+        &self,
+        path: &RepoPath,
+        mode: FileMode,
+        content: &[u8],
+        like: Option<&Stat>,
+        sync: Sync,
+    ) -> io::Result<Stat> {
         let folder = self.make_folder(path)?;
         let name = own_name(path);
         remove(&folder, &name)?;
@@ -69,7 +85,9 @@ impl Live {
                 }
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(bits))?;
             }
-            file.sync_all()?;
+            if sync == Sync::Now {
+                file.sync_all()?;
+            }
             Ok(rustix::fs::fstat(&file)?.into())
         })();
         if written.is_err() {
@@ -77,6 +95,14 @@ impl Live {
             let _ = remove(&folder, &name);
         }
         written
+    }
+
+    /// Puts everything that was prepared on disk.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync_all(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.root)?)
     }
 
     /// Takes back what [`Live::prepare`] wrote.

@@ -50,7 +50,7 @@ const STATES: &[&str] = &[
     "cherry_pick",
     "bisect",
     "rebase",
-    "apply_mailbox",
+    "am",
     "detached",
     "other_branch",
     "conflicts",

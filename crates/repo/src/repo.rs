@@ -14,6 +14,8 @@ pub struct Repo {
     path: PathBuf,
     /// Objects written through this handle that nobody has asked for yet.
     pub(crate) written: std::cell::RefCell<std::collections::VecDeque<crate::write::Written>>,
+    /// What was found in the index when it was last read for conflicts.
+    pub(crate) index_seen: std::cell::Cell<Option<crate::state::IndexSeen>>,
 }
 
 /// What kind of thing an entry of a tree is.
@@ -112,7 +114,7 @@ impl Repo {
         let none: [&std::ffi::OsStr; 0] = [];
         let git = Repository::open_ext(path, RepositoryOpenFlags::NO_SEARCH, none).map_err(|e| open_error(path, e))?;
         check_owner(git.path())?;
-        Ok(Self { git, path: path.to_owned(), written: Default::default() })
+        Ok(Self { git, path: path.to_owned(), written: Default::default(), index_seen: Default::default() })
     }
 
     /// Creates an empty bare repository. What is there already is opened.
@@ -130,7 +132,7 @@ impl Repo {
             config.set_str(key, value).map_err(|e| RepoError::git("configuring the repository", e))?;
         }
         drop(config);
-        Ok(Self { git, path: path.to_owned(), written: Default::default() })
+        Ok(Self { git, path: path.to_owned(), written: Default::default(), index_seen: Default::default() })
     }
 
     /// Where the repository is, as given to [`Repo::open`].

@@ -1,5 +1,6 @@
 //! What a person's git is doing in a working clone.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use git2::RepositoryState;
@@ -15,7 +16,33 @@ pub enum Head {
     Detached(Oid),
 }
 
+/// Whether the index had conflicts, and what tells that it is still the same index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IndexSeen {
+    size: u64,
+    modified: (i64, i64),
+    inode: u64,
+    conflicts: bool,
+}
+
 impl Repo {
+    /// Whether the index has unresolved conflicts, as after a merge or a `git stash pop`. An index that did not change since is not read again;
+    /// one that cannot be read has none here, and is reported by whoever wants to change it.
+    #[must_use]
+    pub fn has_index_conflicts(&self) -> bool {
+        let path = self.git_dir().join("index");
+        let Ok(found) = std::fs::metadata(&path) else { return false };
+        let (size, modified, inode) = (found.len(), (found.mtime(), found.mtime_nsec()), found.ino());
+        if let Some(seen) = self.index_seen.get()
+            && (seen.size, seen.modified, seen.inode) == (size, modified, inode)
+        {
+            return seen.conflicts;
+        }
+        let conflicts = git2::Index::open(&path).is_ok_and(|index| index.has_conflicts());
+        self.index_seen.set(Some(IndexSeen { size, modified, inode, conflicts }));
+        conflicts
+    }
+
     /// The operation that is under way (`rebase`, `merge`, …); such a one holds no lock between its commands.
     #[must_use]
     pub fn operation(&self) -> Option<&'static str> {

@@ -110,9 +110,17 @@ impl Desk {
         std::fs::read_to_string(self.clone().join(file)).ok()
     }
 
-    /// Runs git in the clone.
+    /// Runs git in the clone, again while the agent holds the index.
     pub fn git(&self, args: &[&str]) -> String {
-        git(&self.clone(), args)
+        wait_until(&format!("git {args:?}"), SOON, || {
+            let output = command(&self.clone()).args(args).output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            if output.status.success() {
+                return Some(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+            }
+            assert!(error.contains("index.lock"), "git {args:?}: {error}");
+            None
+        })
     }
 
     /// Makes the clone before the agent does, as a person would.

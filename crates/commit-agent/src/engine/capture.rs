@@ -88,6 +88,10 @@ impl Agent {
         if let Some(operation) = self.repo.operation() {
             return Ok(Some(Blocked::Operation(operation)));
         }
+        // What is on disk has conflict markers until a person says otherwise.
+        if self.repo.has_index_conflicts() {
+            return Ok(Some(Blocked::Conflicts));
+        }
         Ok(match self.repo.head_place().map_err(fault)? {
             Head::Branch(name) if name == self.names.branch => None,
             Head::Branch(name) => Some(Blocked::OtherBranch(name.trim_start_matches("refs/heads/").to_owned())),

@@ -177,6 +177,16 @@ impl Agent {
         let Some(upstream) = self.upstream()? else { return Ok(()) };
         for record in self.saved.get().parked.clone() {
             if !self.repo.is_ancestor(record.commit, upstream).map_err(fault)? {
+                if record.confirmed == Confirmed::Yes && self.remote_has(&record.branch).is_none() {
+                    // It was there and somebody removed it: they have decided. The local ref stays, it costs nothing.
+                    tracing::info!(
+                        branch = record.branch,
+                        "a rescue branch was removed from the remote: not offered any more"
+                    );
+                    self.saved
+                        .change(|saved| saved.parked.retain(|known| known.commit != record.commit))
+                        .map_err(fault)?;
+                }
                 continue;
             }
             if let Some(there) = self.remote_has(&record.branch) {

@@ -47,7 +47,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { bytes: 8 << 20, depth: 64, nodes: 1_000_000, aliases: 1_000, expanded_bytes: 32 << 20 }
+        Limits { bytes: 8 << 20, depth: 64, nodes: 250_000, aliases: 1_000, expanded_bytes: 32 << 20 }
     }
 }
 

@@ -24,10 +24,17 @@ def read(path):
         return yaml.load(file, Loader=yaml.CSafeLoader)
 
 
+class Dumper(yaml.CSafeDumper):
+    """Writes values out where the copies share them: people do not write aliases by the hundred."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
 def write(path, value):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
-        yaml.dump(value, file, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120)
+        yaml.dump(value, file, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def renamed(entry, field, number):

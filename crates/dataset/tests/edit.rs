@@ -429,6 +429,10 @@ fn documents_json_and_front_matter_are_edited_in_their_own_manner() {
     let json = "{\n  \"all\": [\n    {\"code\": \"A\", \"n\": 1}\n  ]\n}\n";
     let new = one("s.json", json, "suppliers", "A", "note", json!("no \"x\"")).unwrap();
     assert_eq!(new, json.replace("\"n\": 1", "\"n\": 1, \"note\": \"no \\\"x\\\"\""));
+    // YAML takes a number like this for text; what is not read alike is not touched.
+    let error =
+        one("s.json", "{\"all\": [{\"code\": \"A\", \"n\": 1e5}]}", "suppliers", "A", "note", json!(1)).unwrap_err();
+    assert!(error.to_string().contains("by hand"), "{error}");
     let note = "---\nstatus: new\n---\n# Text\n";
     assert_eq!(one("a.md", note, "notes", "a", "status", json!("old")).unwrap(), note.replace("new", "old"));
     assert!(one("a.md", note, "notes", "a", "body", json!("x")).unwrap_err().to_string().contains("whole file"));

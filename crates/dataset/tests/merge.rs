@@ -148,6 +148,20 @@ fn additions_at_one_place_are_both_kept_theirs_first() {
 }
 
 #[test]
+fn a_side_that_changes_all_line_breaks_merges_with_one_that_changes_a_value() {
+    let crlf = |text: &str| text.replace('\n', "\r\n");
+    let changed = BASE.replace("three", "3");
+    let both = clean(GAPS, &crlf(BASE), &crlf(&BASE.replace("status: OPEN # since", "status: SHUT # since")), &changed);
+    assert_eq!(both, changed.replace("status: OPEN # since", "status: SHUT # since"));
+    // A list that one side indents differently cannot be put together, unless the other left it alone.
+    let deeper = BASE.replace("  - x\n  - y\n", "    - x\n    - y\n");
+    assert_eq!(clean(GAPS, BASE, &deeper, &changed), changed.replace("  - x\n  - y\n", "    - x\n    - y\n"));
+    let (text, conflicts) = partly(GAPS, BASE, &deeper, &changed.replace("  - y\n", "  - y\n  - z\n"));
+    assert_eq!(text, changed.replace("  - y\n", "  - y\n  - z\n"));
+    assert_eq!(conflicts.len(), 1);
+}
+
+#[test]
 fn where_one_entity_conflicts_only_that_takes_theirs() {
     let ours = BASE.replace("one\n", "ours\n").replace("three", "3").replace("'1.0'", "'1.1'");
     let theirs = BASE.replace("one\n", "theirs\n").replace("# the end", "# fin").replace("[a, b]", "[a, b, c]");

@@ -34,6 +34,10 @@ pub(super) fn damage(policy: &Policy, path: &str, bytes: &[u8], previous: Option
     }
     if let Some(dataset) = policy.datasets.for_path(path) {
         if let Err(error) = read(bytes, dataset.format) {
+            // Too large or too deep for the importer is no sign of a half-saved file.
+            if error.kind == ErrorKind::Limit {
+                return None;
+            }
             return Some(format!("line {}: {}; it lands when it parses", error.line, error.message));
         }
         let shapeless = |bytes: &[u8]| parse_file(path, bytes, dataset, None);

@@ -6,7 +6,10 @@ use super::manner::manner;
 use super::plan::{Op, Step};
 use super::render::{Manner, Under};
 use crate::value::Val;
-use crate::yaml::{Document, Layout, Limits, Part, Place, Spot, Style, Value, YamlError, parse_with_layout};
+use crate::yaml::{
+    Document, ErrorKind, Layout, Limits, Mark, Part, Place, Spot, Style, Value, YamlError, parse_json,
+    parse_with_layout,
+};
 
 /// Why a change cannot be made: which line, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,12 @@ pub(super) struct Way {
 impl<'t> Source<'t> {
     /// Reads a text.
     pub fn read(text: &'t str, json: bool) -> std::result::Result<Self, YamlError> {
-        let (doc, layout) = parse_with_layout(text.as_bytes(), &Limits::default())?;
+        let limits = Limits::default();
+        let (doc, layout) = parse_with_layout(text.as_bytes(), &limits)?;
+        if json && Val::of_root(&doc) != Val::of_root(&parse_json(text.as_bytes(), &limits)?) {
+            let message = "this JSON holds values that YAML reads differently (1e5, for example); edit it by hand";
+            return Err(YamlError::at(Mark::at(1, 1), ErrorKind::Value, message));
+        }
         let manner = manner(text, &layout, json);
         Ok(Source { text, doc, layout, manner })
     }

@@ -10,6 +10,7 @@ mod model;
 mod pieces;
 mod text;
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -219,9 +220,12 @@ impl Merger<'_> {
         ours: &Source<'_>,
         theirs: &Source<'_>,
     ) -> Merged {
-        let twice = |doc: &Document<'_>| doc.notes().iter().filter(|note| note.code == "duplicate-key").count();
+        let twice = |source: &Source<'_>| {
+            let keys = source.doc.notes().iter().filter(|note| note.code == "duplicate-key").count();
+            keys + self.ids_twice(&source.doc)
+        };
         let good = Source::read(&text, false).is_ok_and(|merged| {
-            Some(&Val::of_root(&merged.doc)) == model && twice(&merged.doc) <= twice(&ours.doc).max(twice(&theirs.doc))
+            Some(&Val::of_root(&merged.doc)) == model && twice(&merged) <= twice(ours).max(twice(theirs))
         });
         if !good {
             return whole("both sides changed this file, and the merged text would not mean what both sides meant");
@@ -243,6 +247,13 @@ impl Merger<'_> {
             true => Merged::Clean(text.into_bytes()),
             false => Merged::Partly { text: text.into_bytes(), conflicts },
         }
+    }
+
+    /// How many entities have an id that another has too (`7` and `Obs-7` are one).
+    fn ids_twice(&self, doc: &Document<'_>) -> usize {
+        let all = self.dataset.and_then(|dataset| entries(doc, dataset, self.path)).unwrap_or_default();
+        let ids: Vec<_> = all.into_iter().filter_map(|entry| entry.identity).map(|identity| identity.id).collect();
+        ids.len() - ids.iter().collect::<HashSet<_>>().len()
     }
 
     fn conflict(&self, unit: &Way, way: &Way, clash: Clash, ours: &Source<'_>, theirs: &Source<'_>) -> EntityConflict {

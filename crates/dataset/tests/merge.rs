@@ -230,6 +230,13 @@ fn files_of_other_kinds_merge_by_key_or_not_at_all() {
             "entries:\n- id: A\n  y: 1\n",
         ),
         (
+            "an id in two spellings",
+            "data/observations.yaml",
+            "entries:\n- id: 1\n",
+            "entries:\n- id: 1\n- id: 7\n",
+            "entries:\n- id: 1\n- id: Obs-7\n",
+        ),
+        (
             "braces",
             GAPS,
             "{entries: [{id: A, x: 1}, {id: B}]}",

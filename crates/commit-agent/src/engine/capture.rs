@@ -127,7 +127,7 @@ impl Agent {
             if self.held_stats.get(&path) == Some(&stat) {
                 continue;
             }
-            match self.read_finished(&path, transit)? {
+            match self.read_finished(&path, stat, transit)? {
                 Some(found) if stale => drop(harvest.stale.insert(path, Some(found))),
                 Some(found) => drop(harvest.edits.insert(path, found)),
                 None => {}
@@ -158,14 +158,14 @@ impl Agent {
     }
 
     /// Reads a file and shows it to the gates; nothing when it is not to be captured now.
-    fn read_finished(&mut self, path: &RepoPath, transit: Option<Oid>) -> Result<Option<Found>, Fault> {
+    fn read_finished(&mut self, path: &RepoPath, seen: Stat, transit: Option<Oid>) -> Result<Option<Found>, Fault> {
         let limit = self.settings.gates.max_file_bytes;
         let (content, mode, stat) = match self.live.read(path, limit) {
             Ok(Look::Stable { content, mode, stat }) => (content, mode, stat),
             // It goes on waiting.
             Ok(Look::Absent | Look::Unstable | Look::Special) => return Ok(None),
             Err(error) => {
-                self.report.troubles.push(PathTrouble { path: path.to_string(), message: error.to_string() });
+                self.leave(path, seen, error.to_string());
                 return Ok(None);
             }
         };
@@ -199,7 +199,7 @@ impl Agent {
         if mode != FileMode::Symlink
             && let Some(why) = self.repo.conversion(path, &bytes)
         {
-            self.report.troubles.push(PathTrouble { path: path.to_string(), message: format!("{why}: left out") });
+            self.leave(path, seen, format!("{why}: left out"));
             return Ok(None);
         }
         if let Some(hold) = self.judge(path, blob, &bytes, committed.map(|(blob, _)| blob))? {
@@ -218,6 +218,12 @@ impl Agent {
             self.repo.write_blob(&bytes).map_err(fault)?;
         }
         Ok(Some(Found { blob, mode, stat }))
+    }
+
+    /// Nothing can be done about a file as it is: told in every report, but no reason to look again soon.
+    fn leave(&mut self, path: &RepoPath, stat: Stat, message: String) {
+        self.left.insert(path.clone(), stat);
+        self.report.troubles.push(PathTrouble { path: path.to_string(), message });
     }
 
     /// What the gates say about a content; nothing when it passes, or a person let it pass.
@@ -431,15 +437,17 @@ impl Agent {
     pub(super) fn next_rest(&self) -> Option<Duration> {
         let now = Instant::now();
         let due = |(path, waiting): (RepoPath, Waiting)| {
-            let held = waiting.stat.is_some_and(|stat| self.held_stats.get(&path) == Some(&stat));
+            let known = |of: &std::collections::HashMap<RepoPath, Stat>| {
+                waiting.stat.is_some_and(|stat| of.get(&path) == Some(&stat))
+            };
             let gone = waiting.stat.is_none() && self.saved.get().held.contains_key(&path);
-            if held || gone {
+            if known(&self.held_stats) || known(&self.left) || gone {
                 return None;
             }
             let rest = self.settings.quiet.saturating_sub(waiting.rested());
             let most = self.settings.max_wait.saturating_sub(now.duration_since(waiting.first));
-            // What should be finished and is not is being written, or cannot be read.
-            Some(rest.min(most).max(Duration::from_millis(200)))
+            // What should be finished and is not is being written this moment.
+            Some(if rest.is_zero() || most.is_zero() { AGAIN } else { rest.min(most).max(SOON) })
         };
         self.tree.waiting().into_iter().filter_map(due).min()
     }
@@ -450,6 +458,9 @@ const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How long, and in how many bytes, objects are kept in memory after they were written.
 const RECENT: Duration = Duration::from_secs(600);
 const MOST_RECENT: usize = 2 << 20;
+/// When to look again: at a file that is still being written, and at the earliest.
+const AGAIN: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_millis(50);
 /// Verdicts that are remembered.
 const MOST_PASSED: usize = 100_000;
 

@@ -135,6 +135,8 @@ pub struct Agent {
     passed: HashSet<(RepoPath, Oid)>,
     /// What the file system said about files when they were held.
     held_stats: HashMap<RepoPath, Stat>,
+    /// The same for files that cannot be captured as they are.
+    left: HashMap<RepoPath, Stat>,
     /// Contents of the snapshot that is being kept while the branch cannot be moved.
     snapshots: BTreeMap<RepoPath, (Oid, FileMode)>,
     /// What was written last, to be looked for once more.

@@ -107,6 +107,7 @@ impl Agent {
             bulk: None,
             passed: Default::default(),
             held_stats: Default::default(),
+            left: Default::default(),
             snapshots: Default::default(),
             recent: Vec::new(),
             remote_refs: Default::default(),

@@ -309,50 +309,57 @@ impl Agent {
     /// Files that derive from an older commit and were not edited since get the branch's content; what came out of conflicts gets upstream's, once
     /// the rest is safe on the remote.
     pub(super) fn settle(&mut self) -> Result<(), Fault> {
-        let stale = self.saved.get().stale.clone();
-        for (path, from) in stale {
-            let parked = self.saved.get().parked.iter().find(|record| record.commit == from);
-            if parked.is_some_and(|record| record.confirmed == super::Confirmed::No) {
-                continue;
+        for (path, from) in self.saved.get().stale.clone() {
+            if let Err(fault) = self.settle_one(&path, from) {
+                // One file must not hold up the others.
+                self.report.troubles.push(PathTrouble { path: path.to_string(), message: fault.message });
             }
-            let tip = self.tip()?;
-            let (old, new) = (self.entry(from, &path)?, self.entry(tip, &path)?);
-            let old_blob = old.map(|(blob, _)| blob);
-            let wanted = Wanted { path: &path, old: old_blob, new };
-            for bytes in self.live.recover(&wanted).map_err(fault)? {
-                self.keep_displaced(&path, &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn settle_one(&mut self, path: &RepoPath, from: Oid) -> Result<(), Fault> {
+        let parked = self.saved.get().parked.iter().find(|record| record.commit == from);
+        if parked.is_some_and(|record| record.confirmed == super::Confirmed::No) {
+            return Ok(());
+        }
+        let tip = self.tip()?;
+        let (old, new) = (self.entry(from, path)?, self.entry(tip, path)?);
+        let old_blob = old.map(|(blob, _)| blob);
+        let wanted = Wanted { path, old: old_blob, new };
+        for bytes in self.live.recover(&wanted).map_err(fault)? {
+            self.keep_displaced(path, &bytes)?;
+        }
+        if new.is_some_and(|(_, mode)| mode == FileMode::Submodule) {
+            return Ok(());
+        }
+        let on_disk = match self.live.read(path, u64::MAX).map_err(fault)? {
+            Look::Stable { content: Content::Bytes(bytes), .. } => Some(Oid::of_blob(&bytes)),
+            Look::Absent => None,
+            _ => return Ok(()),
+        };
+        if on_disk == new.map(|(blob, _)| blob) {
+            self.saved.change(|saved| saved.stale.remove(path)).map_err(fault)?;
+            return Ok(());
+        }
+        if on_disk != old_blob {
+            return Ok(());
+        }
+        if let Some((blob, mode)) = new {
+            let content = self.repo.read(blob).map_err(fault)?;
+            let like = self.live.stat(path).ok().flatten();
+            self.live.prepare(path, mode, &content, like.as_ref(), Sync::Now).map_err(fault)?;
+        }
+        match self.live.replace(&wanted).map_err(fault)? {
+            Outcome::Done => {
+                self.live.sync_folder_of(path).map_err(fault)?;
+                failpoint::hit("settle.exchanged").map_err(fault)?;
+                self.saved.change(|saved| saved.stale.remove(path)).map_err(fault)?;
+                self.tree.suspect(path);
             }
-            if new.is_some_and(|(_, mode)| mode == FileMode::Submodule) {
-                continue;
-            }
-            let on_disk = match self.live.read(&path, u64::MAX).map_err(fault)? {
-                Look::Stable { content: Content::Bytes(bytes), .. } => Some(Oid::of_blob(&bytes)),
-                Look::Absent => None,
-                _ => continue,
-            };
-            if on_disk == new.map(|(blob, _)| blob) {
-                self.saved.change(|saved| saved.stale.remove(&path)).map_err(fault)?;
-                continue;
-            }
-            if on_disk != old_blob {
-                continue;
-            }
-            if let Some((blob, mode)) = new {
-                let content = self.repo.read(blob).map_err(fault)?;
-                let like = self.live.stat(&path).ok().flatten();
-                self.live.prepare(&path, mode, &content, like.as_ref(), Sync::Now).map_err(fault)?;
-            }
-            match self.live.replace(&wanted).map_err(fault)? {
-                Outcome::Done => {
-                    self.live.sync_folder_of(&path).map_err(fault)?;
-                    failpoint::hit("settle.exchanged").map_err(fault)?;
-                    self.saved.change(|saved| saved.stale.remove(&path)).map_err(fault)?;
-                    self.tree.suspect(&path);
-                }
-                Outcome::Busy { displaced } => {
-                    if let Some(bytes) = displaced {
-                        self.keep_displaced(&path, &bytes)?;
-                    }
+            Outcome::Busy { displaced } => {
+                if let Some(bytes) = displaced {
+                    self.keep_displaced(path, &bytes)?;
                 }
             }
         }

@@ -146,11 +146,19 @@ impl Daemon {
     /// # Errors
     /// Why going on makes no sense.
     pub async fn finished(mut self) -> Result<(), AgentError> {
-        let began = tokio::select! {
-            ended = &mut self.ended => return ended.unwrap_or(Ok(())),
-            _ = &mut self.over => Instant::now(),
-            () = self.context.shutdown.cancelled() => Instant::now(),
+        let ended = tokio::select! {
+            ended = &mut self.ended => Some(ended.unwrap_or(Ok(()))),
+            _ = &mut self.over => None,
+            () = self.context.shutdown.cancelled() => None,
         };
+        if let Some(result) = ended {
+            // Nobody is left who could say what to announce.
+            if let Some((_, stop)) = self.announcing.take() {
+                stop.cancel();
+            }
+            return result;
+        }
+        let began = Instant::now();
         if self.context.shutdown.is_cancelled() {
             self.capture_once_more(began).await;
         }
@@ -248,7 +256,15 @@ fn library_settings(config: &Config) -> baft_repo::Settings {
         KnownHosts::File(file) if file.exists() => Some(file.clone()),
         _ => None,
     };
-    let home = known_hosts.is_some().then(|| std::env::temp_dir().join(format!("baft-home-{}", std::process::id())));
+    let home = known_hosts.is_some().then(|| {
+        // Nothing is written into a clone that is not ours, or not there yet.
+        let ours = config.settings.clone.join(".git/baft");
+        if ours.is_dir() {
+            ours.join("home")
+        } else {
+            std::env::temp_dir().join(format!("baft-home-{}", std::process::id()))
+        }
+    });
     baft_repo::Settings { ca_file: config.ca_file.clone(), known_hosts, home, ..baft_repo::Settings::default() }
 }
 

@@ -25,7 +25,7 @@ async fn a_run_commits_in_the_sessions_name_and_answers_what_it_did() {
     let bus = client(&nats).await;
     let (remote, _) = GitRemote::with_files(&[("data/a.yaml", "a: 1\n"), ("data/b.yaml", "b: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
-    let _agent = desk.ready(&remote.url(), &with(&url, &[]));
+    let _agent = desk.ready(&remote.url(), &with(&url, &["--quiet=30s", "--max-wait=60s"]));
     answering(&bus).await;
     let nothing: CommitRunResponse = ask(&bus, "run", &json!({})).await.unwrap();
     assert_eq!((nothing.commit, nothing.pushed, nothing.files.len()), (None, true, 0));

@@ -29,7 +29,10 @@ where
         let began = Instant::now();
         tell(Turn::Started);
         // A task of its own, so that a panic ends it and nothing else.
-        let ended = tokio::spawn(start(shutdown.child_token())).await;
+        let life = shutdown.child_token();
+        let ended = tokio::spawn(start(life.clone())).await;
+        // Whatever it left running, such as its answers to requests, ends with it.
+        life.cancel();
         if shutdown.is_cancelled() {
             return;
         }

@@ -4,6 +4,7 @@
 mod adoption;
 mod agents;
 mod broker;
+mod kill;
 mod recovery;
 mod remotes;
 mod requests;

@@ -17,8 +17,8 @@ pub struct Session {
 /// What an attached file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A new file, in the storage format of DuckDB 1.0. Its blocks are small, because there are many small tables and each column begins a
-    /// block of its own in a changed one: half the size, and a fraction of the writing for one changed row.
+    /// A new file, in the storage format of DuckDB 1.0. Its blocks are small, because there are many small tables: half the size, and
+    /// less writing for one changed row. DuckDB 1.1 and newer read them.
     Create,
     /// A file that may be written.
     Write,

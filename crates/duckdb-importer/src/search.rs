@@ -2,7 +2,7 @@
 //!
 //! Words are cut by [`tokenize`], here for documents and by a SQL macro for queries; a test holds the two together. The
 //! index keeps words as written, each with its stem beside it, so that a query matches every form of a word and the
-//! tables can be kept in step one document at a time. Nothing needs an extension, in any DuckDB from 1.0 on.
+//! tables can be kept in step one document at a time. Nothing needs an extension, in any DuckDB from 1.1 on.
 
 mod postings;
 mod sql;

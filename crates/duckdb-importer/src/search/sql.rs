@@ -18,7 +18,7 @@ const ENDINGS: &str =
 /// A query also looks for the document that it names as a whole: `Obs-51` finds observation 51 before everything that
 /// mentions it.
 ///
-/// Stored macros are read by every DuckDB from 1.0 on, so they use no lambdas (`x -> …` is gone in 2.0, `lambda x:` is new
+/// Stored macros are read by every DuckDB from 1.1 on, so they use no lambdas (`x -> …` is gone in 2.0, `lambda x:` is new
 /// in 1.3) and no function of an extension.
 #[must_use]
 pub fn schema_ddl(schema: &str) -> String {

@@ -319,6 +319,7 @@ mod tests {
             commit: String::new(),
             parent: None,
             files: vec!["x".repeat(1000); 1000],
+            truncated: false,
             session_id: None,
             author: String::new(),
         };

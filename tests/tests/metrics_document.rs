@@ -74,10 +74,11 @@ fn every_daemon_serves_what_the_document_lists_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let repo = remote.bare().display().to_string();
-    let (root, workspace, url) = (path("root"), path("workspace"), nats.url());
+    let (root, clone, workspace, url) = (path("root"), path("clone"), path("workspace"), nats.url());
 
-    let programs: [(&str, Vec<&str>); 2] = [
+    let programs: [(&str, Vec<&str>); 3] = [
         ("git-sync", vec!["--repo", &repo, "--root", &root]),
+        ("commit-agent", vec!["--repo", &repo, "--clone", &clone]),
         (
             "duckdb-importer",
             vec!["run", "--root", &repo, "--repo", &repo, "--source", "git", "--workspace", &workspace],

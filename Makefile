@@ -48,7 +48,7 @@ test: prerequisites tools-test ## Build everything and run every test
 	@echo "test: building the programs the tests start"
 	@cargo build --locked --workspace --bins
 	@echo "test: running the tests"
-	@cargo test --locked --workspace $(TEST)
+	@cargo test --locked --workspace --no-fail-fast $(TEST)
 TEST ?=
 
 soak: prerequisites tools-test ## Run the kill loops for long: ROUNDS=200

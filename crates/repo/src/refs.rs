@@ -99,7 +99,8 @@ impl Repo {
             return;
         };
         let head = fs::read_to_string(self.git_dir().join("HEAD")).unwrap_or_default();
-        let logged = name.starts_with("refs/heads/") || name.starts_with("refs/remotes/");
+        let people = name.starts_with("refs/heads/") || name.starts_with("refs/remotes/");
+        let logged = people && !self.git.is_bare();
         let mut logs = Vec::new();
         if logged || self.git_dir().join("logs").join(name).exists() {
             logs.push(name);

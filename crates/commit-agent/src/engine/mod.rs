@@ -208,7 +208,11 @@ impl Agent {
         let (mut state, mut effect) = machine::start(goal);
         while effect != machine::Effect::Rest {
             let input = self.perform(effect, order);
+            let performed = effect;
             (state, effect) = machine::step(state, input);
+            if (performed, input, effect) == (machine::Effect::Push, machine::Input::Raced, machine::Effect::Rest) {
+                self.gave_way();
+            }
         }
         self.end()
     }
@@ -287,6 +291,19 @@ impl Agent {
     fn pause(&mut self) {
         if self.retry_at.is_none_or(|at| at <= Instant::now()) || self.backoff.failures() == 0 {
             self.retry_at = Some(Instant::now() + self.backoff.next_delay());
+        }
+    }
+
+    /// Others were faster as often as we try in one cycle. Once in a while that happens; again and again it is trouble, a lock that somebody left
+    /// on the remote for instance.
+    fn gave_way(&mut self) {
+        self.pause();
+        if self.backoff.failures() > 2 {
+            let message = format!(
+                "{} could not be moved on the remote in {} attempts: others are faster, or a lock was left there",
+                self.settings.branch, self.settings.push.retries
+            );
+            self.fail(Step::Push, &fault::Fault::new(Class::Race, message));
         }
     }
 

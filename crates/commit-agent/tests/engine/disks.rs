@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use baft_commit_agent::engine::{Adopt, Agent, Class, Extent, OpenError, Order, Touched, Trigger};
 use baft_repo::transport::Libgit2;
 
-use crate::support::{Scene, any_cycle, cycle, now};
+use crate::support::{Scene, any_cycle, cycle, now, once_unlocked};
 
 /// A small file system of its own; nothing, with the reason printed, when we may not mount one.
 struct SmallDisk(tempfile::TempDir);
@@ -359,7 +359,7 @@ fn scenario_25_what_cannot_work_is_refused_at_start_in_one_line() {
     baft_tests::git::git(scene.clone_path().parent().unwrap(), &["clone", "-q", &scene.remote.url(), "clone"]);
     assert!(matches!(open(&scene, Adopt::Refuse), Err(OpenError::NotAdopted { .. })));
     open(&scene, Adopt::Allow).unwrap();
-    open(&scene, Adopt::Refuse).unwrap();
+    once_unlocked(|| open(&scene, Adopt::Refuse));
     let agent = scene.open();
     assert!(matches!(open(&scene, Adopt::Refuse), Err(OpenError::Locked(_))), "one agent per clone");
     drop(agent);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baft_commit_agent::engine::{Agent, AgentName, Cycle, Flush, Order, Pause, Settings, Touched};
+use baft_commit_agent::engine::{Agent, AgentName, Cycle, Flush, OpenError, Order, Pause, Settings, Touched};
 use baft_repo::transport::{Libgit2, Remote};
 use baft_tests::{GitRemote, Model};
 use tempfile::TempDir;
@@ -46,7 +46,7 @@ impl Scene {
     }
 
     pub fn open(&self) -> Agent {
-        Agent::open(self.settings.clone(), Arc::new(Libgit2::new())).unwrap().0
+        once_unlocked(|| Agent::open(self.settings.clone(), Arc::new(Libgit2::new()))).0
     }
 
     /// Saves a file in the clone; its content is at rest.
@@ -126,6 +126,15 @@ pub fn cycle(agent: &mut Agent) -> Cycle {
     let cycle = any_cycle(agent);
     assert!(cycle.errors.is_empty(), "{cycle:#?}");
     cycle
+}
+
+/// Opens when the agent before has let go. A process that another test starts has our descriptors for the moment between fork and exec, and so
+/// the lock.
+pub fn once_unlocked<T>(open: impl Fn() -> Result<T, OpenError>) -> T {
+    baft_tests::wait_until("the clone's lock", Duration::from_secs(10), || match open() {
+        Err(OpenError::Locked(_)) => None,
+        opened => Some(opened.unwrap()),
+    })
 }
 
 /// One cycle that looks at everything.

@@ -15,7 +15,7 @@ use super::url::{self, Address, Scheme};
 use super::{
     Class, FetchReport, KnownHosts, PushSpec, PushedRef, Remote, RemoteRef, Transport, TransportError, cookies, local,
 };
-use crate::{Oid, Repo};
+use crate::{Oid, Repo, RepoError};
 
 /// libgit2's transports, with what they lack: bounded authentication, a total deadline, a host key check against a configured file, and the
 /// server's word about every pushed ref.
@@ -208,10 +208,12 @@ impl Call {
         let fail = |e: git2::Error| self.error(&e, "pushing to");
         if self.address.scheme == Scheme::Local && local::refs(&self.remote.url).is_some() {
             let path = self.remote.url.strip_prefix("file://").unwrap_or(&self.remote.url);
-            let theirs = Repository::open(path).map_err(fail)?;
-            return local::push(git, &theirs, specs, self.deadline).map_err(|e| match e {
+            let disk = |e: RepoError| TransportError::new(Class::Disk, format!("pushing to {}: {e}", self.shown));
+            let there = Repo::open(path).map_err(disk)?;
+            return local::push(git, &there, specs, self.deadline).map_err(|e| match e {
                 local::PushFailure::Moved(message) => TransportError::new(Class::Moved, message),
                 local::PushFailure::Git(e) => fail(e),
+                local::PushFailure::Repo(e) => disk(e),
             });
         }
         let answers: Rc<RefCell<Vec<PushedRef>>> = Rc::default();

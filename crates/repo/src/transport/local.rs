@@ -11,7 +11,10 @@ use git2::{ObjectType, Odb, OdbLookupFlags, Repository};
 
 use super::deadline::Deadline;
 use super::{PushSpec, PushedRef, RemoteRef};
-use crate::Oid;
+use crate::lock::Locks;
+use crate::refs::RefMove;
+use crate::write::Stamp;
+use crate::{Oid, Repo, RepoError};
 
 /// Every ref of the repository at a path; nothing when libgit2 has to look.
 pub(super) fn refs(url: &str) -> Option<Vec<RemoteRef>> {
@@ -136,18 +139,28 @@ pub(super) fn copy(
 pub(super) enum PushFailure {
     /// A ref is not where it was expected.
     Moved(String),
-    /// Anything else.
+    /// Libgit2 failed.
     Git(git2::Error),
+    /// A ref could not be written.
+    Repo(RepoError),
 }
 
 /// The push to a repository on this machine. libgit2's own sets the refs without a look at what they are by then, so of two pushers that race, one
-/// loses everything. It runs no hooks, and neither does this: who needs them reaches the repository over SSH or HTTP.
+/// loses everything; and when it is killed, it leaves a lock that nobody dares to remove. It runs no hooks, and neither does this: who needs them
+/// reaches the repository over SSH or HTTP.
 pub(super) fn push(
     ours: &Repository,
-    theirs: &Repository,
+    there: &Repo,
     specs: &[PushSpec],
     deadline: Deadline,
 ) -> Result<Vec<PushedRef>, PushFailure> {
+    let theirs = &there.git;
+    let locks = Locking::begin(ours, there).map_err(PushFailure::Repo)?;
+    let who = Stamp {
+        name: "baft".to_owned(),
+        email: String::new(),
+        seconds: i64::try_from(baft_kit::time::unix_seconds()).unwrap_or(i64::MAX),
+    };
     let at = |name: &str| match theirs.refname_to_id(name) {
         Ok(oid) => Ok(Some(Oid::from(oid))),
         Err(e) if e.code() == git2::ErrorCode::NotFound => Ok(None),
@@ -169,37 +182,50 @@ pub(super) fn push(
             answers.push(answer);
             continue;
         }
-        let result = match (spec.new, spec.expected) {
-            (Some(new), expected) => {
-                copy(theirs, ours, new, deadline).map_err(PushFailure::Git)?;
-                match expected {
-                    Some(expected) => theirs.reference_matching(&spec.name, new.git(), true, expected.git(), "push"),
-                    None => theirs.reference(&spec.name, new.git(), false, "push"),
-                }
-                .map(drop)
-            }
-            (None, _) => theirs.find_reference(&spec.name).and_then(|mut reference| reference.delete()),
-        };
-        match result {
+        if let Some(new) = spec.new {
+            copy(theirs, ours, new, deadline).map_err(PushFailure::Git)?;
+        }
+        let change = RefMove { name: &spec.name, from: spec.expected, to: spec.new, who: &who, why: "push" };
+        match there.move_ref(&locks.locks, change) {
             Ok(()) => {}
-            Err(e)
-                if matches!(
-                    e.code(),
-                    git2::ErrorCode::Modified | git2::ErrorCode::Exists | git2::ErrorCode::NotFound
-                ) =>
-            {
+            Err(RepoError::Moved { .. }) => {
                 if answers.iter().all(|answer| answer.rejected.is_some()) {
                     return Err(moved(&spec.name));
                 }
                 answer.rejected = Some("it moved while others were pushed".to_owned());
             }
             // Somebody moves it this moment.
-            Err(e) if e.code() == git2::ErrorCode::Locked => return Err(moved(&spec.name)),
-            Err(e) => return Err(PushFailure::Git(e)),
+            Err(RepoError::Locked { .. }) => return Err(moved(&spec.name)),
+            Err(e) => return Err(PushFailure::Repo(e)),
         }
         answers.push(answer);
     }
     Ok(answers)
+}
+
+/// Our locks in a repository that is not ours: in a folder `baft/<us>` there, because a lock and its twin lie on one file system. Only one process
+/// at a time has our repository, so what is found at the beginning was left by one that was killed.
+struct Locking {
+    folder: PathBuf,
+    locks: Locks,
+}
+
+impl Locking {
+    fn begin(ours: &Repository, there: &Repo) -> Result<Self, RepoError> {
+        let us = Oid::of_blob(ours.path().as_os_str().as_encoded_bytes()).short();
+        let folder = there.git_dir().join("baft").join(us);
+        let locks = Locks::new(&folder)?;
+        locks.sweep()?;
+        Ok(Self { folder, locks })
+    }
+}
+
+impl Drop for Locking {
+    fn drop(&mut self) {
+        // Another pusher may be at work beside.
+        let _ = std::fs::remove_dir(&self.folder);
+        let _ = self.folder.parent().map(std::fs::remove_dir);
+    }
 }
 
 struct Missing<'a> {
@@ -289,5 +315,28 @@ mod tests {
         assert_eq!(read, expected.map(|(name, oid)| (name.to_owned(), oid.to_owned())));
         std::fs::write(root.join("HEAD"), "ref: refs/heads/.invalid\n").unwrap();
         assert_eq!(refs(url), None, "reftable");
+    }
+
+    #[test]
+    fn a_lock_that_a_killed_push_left_is_given_back_by_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = Repository::init_bare(folder.path().join("ours")).unwrap();
+        let there = Repo::create_bare(folder.path().join("theirs")).unwrap();
+        let tree = ours.treebuilder(None).unwrap().write().unwrap();
+        let who = git2::Signature::now("a", "a@example.org").unwrap();
+        let commit = ours.commit(None, &who, &who, "first", &ours.find_tree(tree).unwrap(), &[]).unwrap();
+        let killed = Locking::begin(&ours, &there).unwrap();
+        let main = there.git_dir().join("refs/heads/main.lock");
+        std::mem::forget(killed.locks.take(&main, b"").unwrap());
+        std::mem::forget(killed);
+
+        let spec = PushSpec { new: Some(commit.into()), name: "refs/heads/main".to_owned(), expected: None };
+        let others = Repository::init_bare(folder.path().join("others")).unwrap();
+        let refused = push(&others, &there, &[PushSpec { new: None, ..spec.clone() }], Deadline::after(None));
+        assert!(matches!(refused, Err(PushFailure::Moved(_))), "a lock of somebody else stays");
+        assert!(main.exists());
+        assert!(push(&ours, &there, &[spec], Deadline::after(None)).is_ok());
+        assert_eq!(there.find_ref("refs/heads/main").unwrap(), Some(commit.into()));
+        assert!(!main.exists() && !there.git_dir().join("baft").exists(), "nothing of ours is left");
     }
 }

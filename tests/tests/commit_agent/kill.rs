@@ -38,7 +38,7 @@ fn others(remote: &GitRemote, model: &mut Model, files: &[(&str, &str)]) {
 
 #[test]
 fn a_kill_of_the_program_at_any_moment_loses_nothing() {
-    let seed = std::env::var("BAFT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(11);
+    let seed = std::env::var("BAFT_SOAK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(11);
     let mut dice = Dice(seed);
     let (remote, first) = GitRemote::with_files(&[("x.yaml", "x: 0\n"), ("z.txt", "z\n"), ("sub/w.yaml", "w: 0\n")]);
     let mut model = Model::new();

@@ -140,7 +140,7 @@ impl Dice {
 
 #[test]
 fn kill_at_any_moment_with_editors_others_and_a_person_at_work() {
-    let seed = std::env::var("BAFT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(7);
+    let seed = std::env::var("BAFT_SOAK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(7);
     let mut dice = Dice(seed);
     let mut scene =
         Scene::new(&[("x.yaml", "x: 0\n"), ("y.yaml", "y: 0\n"), ("z.txt", "z\n"), ("sub/w.yaml", "w: 0\n")]);

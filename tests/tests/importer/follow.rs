@@ -81,7 +81,9 @@ fn sighup_and_the_schedule_make_it_look() {
     std::os::unix::fs::symlink(remote.bare(), root.join("mirror.git")).unwrap();
     std::os::unix::fs::symlink(format!("checkouts/{}", remote.head()), root.join("framework")).unwrap();
     place.wait_for("one");
-    assert!(place.metric("baft_duckdb_importer_doorbells_total{kind=\"schedule\"}") > 0.0);
+    wait_until("the schedule to be counted", SOON, || {
+        (place.metric("baft_duckdb_importer_doorbells_total{kind=\"schedule\"}") > 0.0).then_some(())
+    });
 
     let other = Place::new();
     let quiet = other.follow(&remote.bare(), &["--poll", "1h"], &[]);

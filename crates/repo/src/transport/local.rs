@@ -156,11 +156,7 @@ pub(super) fn push(
 ) -> Result<Vec<PushedRef>, PushFailure> {
     let theirs = &there.git;
     let locks = Locking::begin(ours, there).map_err(PushFailure::Repo)?;
-    let who = Stamp {
-        name: "baft".to_owned(),
-        email: String::new(),
-        seconds: i64::try_from(baft_kit::time::unix_seconds()).unwrap_or(i64::MAX),
-    };
+    let who = Stamp { name: "baft".to_owned(), email: String::new(), seconds: baft_kit::time::unix_seconds() };
     let at = |name: &str| match theirs.refname_to_id(name) {
         Ok(oid) => Ok(Some(Oid::from(oid))),
         Err(e) if e.code() == git2::ErrorCode::NotFound => Ok(None),

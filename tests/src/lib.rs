@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod git;
+pub mod luck;
 pub mod model;
 pub mod nats;
 pub mod ports;

@@ -91,6 +91,23 @@ impl NatsServer {
         format!("nats://{}", self.port.address())
     }
 
+    /// Every stored event of a type: id and payload, in order.
+    pub async fn stored(&self, kind: &str) -> Vec<(String, serde_json::Value)> {
+        let options = async_nats::ConnectOptions::with_user_and_password(USER.to_owned(), PASSWORD.to_owned());
+        let client = options.connect(self.bare_url()).await.unwrap();
+        let stream = async_nats::jetstream::new(client).get_stream("BAFT_EVENTS").await.unwrap();
+        let state = stream.cached_info().state.clone();
+        let mut found = Vec::new();
+        for sequence in state.first_sequence..=state.last_sequence {
+            let Ok(message) = stream.get_raw_message(sequence).await else { continue };
+            if message.subject.as_str() == format!("baft.event.{kind}") {
+                let id = message.headers.get("Nats-Msg-Id").map(|id| id.to_string()).unwrap();
+                found.push((id, serde_json::from_slice(&message.payload).unwrap()));
+            }
+        }
+        found
+    }
+
     /// The port it listens on.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -24,6 +24,14 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(10);
 
+/// [`Bus::failed`] of a daemon that may work without a broker; then it never resolves.
+pub async fn unusable(bus: Option<&Bus>) -> BusError {
+    match bus {
+        Some(bus) => bus.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Who is connected: used for the connection's name, the inbox prefix and the source of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -36,6 +44,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The program of this name and version, as it runs on this host or in this pod (`HOSTNAME`).
+    #[must_use]
+    pub fn of_this_host(name: &str, version: &str) -> Self {
+        Self { name: name.to_owned(), instance: baft_kit::runtime::host_name(), version: version.to_owned() }
+    }
+
     /// `_INBOX_git-sync.<instance>`: replies come on subjects nobody else may read, and one rule `_INBOX_git-sync.>`
     /// covers every instance.
     fn inbox_prefix(&self) -> String {

@@ -32,7 +32,7 @@ pub mod topology;
 
 pub use announce::{Announcer, Ledger, LedgerError, Outgoing};
 pub use args::NatsArgs;
-pub use connection::{Bus, Identity, Link};
+pub use connection::{Bus, Identity, Link, unusable};
 pub use consume::{Consumer, ConsumerSpec, Reject};
 pub use error::BusError;
 pub use event::{Event, Payload, RawEvent};

@@ -171,7 +171,7 @@ fn agent_name(given: Option<&str>) -> Result<AgentName, ConfigError> {
 /// # Errors
 /// The host's name has nothing that could be part of it.
 pub fn default_name() -> Result<AgentName, ConfigError> {
-    let host = crate::host_name();
+    let host = baft_kit::runtime::host_name();
     let allowed =
         |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c.to_ascii_lowercase() } else { '-' };
     let name: String = host.chars().map(allowed).skip_while(|c| !c.is_ascii_alphanumeric()).take(40).collect();

@@ -46,10 +46,3 @@ pub(crate) const BUILD: baft_kit::BuildInfo = baft_kit::build_info!("commit-agen
 pub fn command() -> clap::Command {
     <args::Cli as clap::CommandFactory>::command()
 }
-
-/// What this machine, or pod, is called.
-pub(crate) fn host_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or(host);
-    name.trim().to_owned()
-}

@@ -84,13 +84,9 @@ async fn run(cli: Cli, config: Config) -> Result<Exit, AgentError> {
         }
         Err(error) => return Err(ConfigError::new("--admin-addr", cli.common.admin_addr, error.to_string()).into()),
     };
-    let unusable = bus.clone();
     let result = tokio::select! {
         result = daemon.finished() => result,
-        error = async move { match unusable {
-            Some(bus) => bus.failed().await,
-            None => std::future::pending().await,
-        } } => Err(error.into()),
+        error = baft_bus::unusable(bus.as_ref()) => Err(error.into()),
     };
     let exit = shutdown
         .finish(async {

@@ -92,7 +92,14 @@ async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError
     let registry = Registry::new("duckdb_importer", crate::BUILD);
     let readiness = Readiness::new();
     let bus = match args.nats.enabled() {
-        true => Some(Bus::connect(&args.nats, me(), Some(&registry)).await?),
+        true => Some(
+            Bus::connect(
+                &args.nats,
+                Identity::of_this_host("duckdb-importer", env!("CARGO_PKG_VERSION")),
+                Some(&registry),
+            )
+            .await?,
+        ),
         false => None,
     };
     let context = Context {
@@ -107,7 +114,6 @@ async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError
     let listening = admin.serve(common.admin_addr, None, shutdown.token()).await;
     let _admin = listening.map_err(|error| ConfigError::new("--admin-addr", common.admin_addr, error.to_string()))?;
 
-    let unusable = bus.clone();
     let result = tokio::select! {
         result = daemon.finished() => result,
         // A generation in the making is simply dropped; the next start begins again.
@@ -115,10 +121,7 @@ async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError
             shutdown.begun().await;
             tokio::time::sleep_until(shutdown.deadline()).await;
         } => Ok(()),
-        error = async move { match unusable {
-            Some(bus) => bus.failed().await,
-            None => std::future::pending().await,
-        } } => Err(error.into()),
+        error = baft_bus::unusable(bus.as_ref()) => Err(error.into()),
     };
     let exit = shutdown
         .finish(async {
@@ -140,16 +143,6 @@ fn look_on_hangup(daemon: &Daemon) -> Result<(), ImporterError> {
         }
     });
     Ok(())
-}
-
-fn me() -> Identity {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or(host);
-    Identity {
-        name: "duckdb-importer".to_owned(),
-        instance: instance.trim().to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
 }
 
 /// A command that does its work and ends.

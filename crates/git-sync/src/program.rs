@@ -75,7 +75,10 @@ async fn run(cli: Cli, config: Config, notices: &[String]) -> Result<Exit, SyncE
     let registry = Registry::new("git_sync", crate::BUILD);
     let readiness = Readiness::new();
     let bus = match cli.nats.enabled() {
-        true => Some(Bus::connect(&cli.nats, me(), Some(&registry)).await?),
+        true => Some(
+            Bus::connect(&cli.nats, Identity::of_this_host("git-sync", env!("CARGO_PKG_VERSION")), Some(&registry))
+                .await?,
+        ),
         false => None,
     };
     let context = Context {
@@ -102,13 +105,9 @@ async fn run(cli: Cli, config: Config, notices: &[String]) -> Result<Exit, SyncE
     };
     http::serve(&cli.http, registry, daemon.handle(), webhook(), shutdown.token()).await?;
 
-    let unusable = bus.clone();
     let result = tokio::select! {
         result = daemon.finished() => result,
-        error = async move { match unusable {
-            Some(bus) => bus.failed().await,
-            None => std::future::pending().await,
-        } } => Err(error.into()),
+        error = baft_bus::unusable(bus.as_ref()) => Err(error.into()),
     };
     let exit = shutdown
         .finish(async {
@@ -118,16 +117,6 @@ async fn run(cli: Cli, config: Config, notices: &[String]) -> Result<Exit, SyncE
         })
         .await;
     result.map(|()| exit)
-}
-
-fn me() -> Identity {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or(host);
-    Identity {
-        name: "git-sync".to_owned(),
-        instance: instance.trim().to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
 }
 
 /// SIGHUP always, and what `--sync-on-signal` names.

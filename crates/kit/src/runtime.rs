@@ -11,6 +11,14 @@ const STACK_BYTES: usize = 1024 * 1024;
 /// Threads for blocking work. Enough for git, files and the database side by side; a queue forms beyond.
 const MAX_BLOCKING_THREADS: usize = 16;
 
+/// What this machine, or pod (`HOSTNAME`), is called.
+#[must_use]
+pub fn host_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or(host);
+    name.trim().to_owned()
+}
+
 /// Runs a daemon to its end on `worker_threads` threads (two suit every Baft daemon) and gives its exit code.
 ///
 /// Blocking work still running when `future` ends is abandoned: a daemon waits for what matters in its drain.

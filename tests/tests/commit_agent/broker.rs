@@ -7,13 +7,13 @@ use baft_tests::git::git;
 use baft_tests::{GitRemote, NatsServer, wait_until, wait_until_async};
 use serde_json::{Value, json};
 
-use crate::support::{Desk, SOON, client, newest, stored, wait_for_file, wait_for_remote};
+use crate::support::{Desk, SOON, client, newest, wait_for_file, wait_for_remote};
 
 /// Waits until the remote's newest commit is announced as pushed.
 async fn announced(nats: &NatsServer, remote: &GitRemote) -> Vec<(String, Value)> {
     let newest = newest(remote, "%H");
     wait_until_async(&format!("git.pushed of {newest}"), SOON, || async {
-        let events = stored(nats, "git.pushed").await;
+        let events = nats.stored("git.pushed").await;
         events.last().is_some_and(|(_, event)| event["commit"] == newest).then_some(events)
     })
     .await
@@ -31,7 +31,7 @@ async fn every_commit_is_announced_once_when_made_and_once_when_pushed() {
         wait_for_remote(&remote, "a.yaml", &format!("a: {n}\n"));
     }
     let pushed = announced(&nats, &remote).await;
-    let committed = stored(&nats, "git.committed").await;
+    let committed = nats.stored("git.committed").await;
     let commits = git(&remote.bare(), &["rev-list", "--reverse", &format!("{first}..main")]);
     let of = |events: &[(String, Value)]| {
         events.iter().map(|(_, event)| event["commit"].as_str().unwrap().to_owned()).collect::<Vec<_>>()

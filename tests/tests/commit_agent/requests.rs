@@ -169,7 +169,7 @@ async fn a_pull_with_a_real_conflict_says_where_the_local_version_is() {
     let parked = &status.parked[0];
     assert!(parked.pushed && parked.kind == "conflict", "{parked:?}");
     assert_eq!(crate::support::at_remote(&remote, &parked.branch, "notes.txt").as_deref(), Some("local\n"));
-    let events = crate::support::stored(&nats, "git.conflict").await;
+    let events = nats.stored("git.conflict").await;
     assert_eq!((events.len(), &events[0].1["rescue_branch"]), (1, &json!(parked.branch)));
 }
 
@@ -201,7 +201,7 @@ async fn deleted_files_wait_for_a_word_and_held_ones_go_when_released() {
     assert_eq!((run.files.as_slice(), run.held.len()), (&["data/17.yaml".to_owned()][..], 1), "{run:#?}");
     assert_eq!((run.held[0].path.as_str(), run.held[0].reason), ("data/18.yaml", HeldReason::Unparsable));
     wait_until("the event", SOON, || (desk.metric("events_unannounced") == 0.0).then_some(()));
-    let held = crate::support::stored(&nats, "git.held").await;
+    let held = nats.stored("git.held").await;
     assert!(
         held.iter().any(|(_, event)| event["reason"] == "unparsable" && event["paths"] == json!(["data/18.yaml"])),
         "{held:#?}"

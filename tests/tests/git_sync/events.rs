@@ -18,26 +18,6 @@ pub async fn client(nats: &NatsServer) -> Bus {
     bus
 }
 
-/// Every stored event of a type: id and payload, in order.
-pub async fn stored(nats: &NatsServer, kind: &str) -> Vec<(String, Value)> {
-    let options = async_nats::ConnectOptions::with_user_and_password(
-        baft_tests::nats::USER.to_owned(),
-        baft_tests::nats::PASSWORD.to_owned(),
-    );
-    let client = options.connect(nats.bare_url()).await.unwrap();
-    let stream = async_nats::jetstream::new(client).get_stream("BAFT_EVENTS").await.unwrap();
-    let state = stream.cached_info().state.clone();
-    let mut found = Vec::new();
-    for sequence in state.first_sequence..=state.last_sequence {
-        let Ok(message) = stream.get_raw_message(sequence).await else { continue };
-        if message.subject.as_str() == format!("baft.event.{kind}") {
-            let id = message.headers.get("Nats-Msg-Id").map(|id| id.to_string()).unwrap();
-            found.push((id, serde_json::from_slice(&message.payload).unwrap()));
-        }
-    }
-    found
-}
-
 /// Ranges join up, ids are unique, and the last range ends at `head`.
 pub fn check_ranges(events: &[(String, Value)], head: &str) {
     let ids: BTreeSet<_> = events.iter().map(|(id, _)| id).collect();
@@ -51,7 +31,7 @@ pub fn check_ranges(events: &[(String, Value)], head: &str) {
 
 pub async fn wait_for_event(nats: &NatsServer, commit: &str) -> Vec<(String, Value)> {
     wait_until_async(&format!("the event for {commit}"), SOON, || async {
-        let events = stored(nats, "git.synced").await;
+        let events = nats.stored("git.synced").await;
         events.last().is_some_and(|(_, event)| event["new"] == commit).then_some(events)
     })
     .await
@@ -91,8 +71,8 @@ async fn every_publication_is_announced_with_what_changed() {
     let events = wait_for_event(&nats, &fourth).await;
     check_ranges(&events, &fourth);
     assert!(process.terminate(SOON).success());
-    assert!(!stored(&nats, "daemon.started").await.is_empty());
-    assert!(!stored(&nats, "daemon.stopping").await.is_empty());
+    assert!(!nats.stored("daemon.started").await.is_empty());
+    assert!(!nats.stored("daemon.stopping").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,7 +144,7 @@ async fn requests_and_pushes_make_it_look_and_answer() {
         .unwrap_err();
     assert_eq!(error.code, baft_bus::Code::Unavailable, "{error:?}");
     wait_until_async("the event of the failure", SOON, || async {
-        stored(&nats, "git.sync_failed").await.first().filter(|(_, event)| event["class"] == "not_found").map(drop)
+        nats.stored("git.sync_failed").await.first().filter(|(_, event)| event["class"] == "not_found").map(drop)
     })
     .await;
 }

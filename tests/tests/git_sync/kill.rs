@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use baft_tests::luck::{Luck, variable};
 use baft_tests::{GitRemote, NatsServer};
 
 use crate::events::{check_ranges, client, wait_for_event};
@@ -13,22 +14,6 @@ use crate::support::{Place, collect, files};
 
 type Tree = BTreeMap<String, (String, String)>;
 type Trees = Arc<Mutex<HashMap<String, Tree>>>;
-
-/// Repeatable luck.
-struct Luck(u64);
-
-impl Luck {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.trim().parse().ok()
-}
 
 /// Opens what the link shows, over and over, and compares every byte with what git has. Gives the number of looks.
 fn read_for_ever(link: &Path, trees: &Trees, stop: &AtomicBool, looks: &AtomicUsize) {
@@ -64,7 +49,7 @@ async fn readers_and_consumers_never_notice_a_crash() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = variable("BAFT_SOAK_SEED").unwrap_or(now.as_nanos() as u64).max(1);
     eprintln!("git-sync kill loop: BAFT_SOAK_SEED={seed} BAFT_SOAK_ROUNDS={rounds}");
-    let mut luck = Luck(seed);
+    let mut luck = Luck::new(seed);
 
     let nats = NatsServer::start();
     let _bus = client(&nats).await;

@@ -27,6 +27,8 @@ fn git_sync_and_the_importer_work_together() {
     let remote = remote("one");
     let place = Place::new();
     let root = place.path("sync");
+    // The volume that both have mounted.
+    std::fs::create_dir(&root).unwrap();
     let (root, url) = (root.display().to_string(), remote.url());
     let args =
         ["--repo", &url, "--root", &root, "--link", "framework", "--period", "100ms", "--admin-addr", "127.0.0.1:0"];

@@ -6,25 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use baft_tests::NatsServer;
+use baft_tests::luck::{Luck, variable};
 
 use crate::events::{client, wait_for_announced};
 use crate::support::{Place, gaps, look, remote};
-
-/// Repeatable luck.
-struct Luck(u64);
-
-impl Luck {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.trim().parse().ok()
-}
 
 /// Opens what the link shows, over and over. Every state is checked to be whole, and none is older than the one before.
 fn read_for_ever(db: &Path, stop: &AtomicBool, looks: &AtomicUsize) {
@@ -43,7 +28,7 @@ async fn readers_and_consumers_never_notice_a_crash() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = variable("BAFT_SOAK_SEED").unwrap_or(now.as_nanos() as u64).max(1);
     eprintln!("importer kill loop: BAFT_SOAK_SEED={seed} BAFT_SOAK_ROUNDS={rounds}");
-    let mut luck = Luck(seed);
+    let mut luck = Luck::new(seed);
 
     let nats = NatsServer::start();
     let _bus = client(&nats).await;

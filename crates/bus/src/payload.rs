@@ -7,6 +7,7 @@ mod commit;
 mod git;
 mod import;
 mod misc;
+mod session;
 
 pub use commit::{
     CommitApplyRequest, CommitApplyResponse, CommitCheck, CommitConfirmRequest, CommitConfirmResponse,
@@ -22,3 +23,12 @@ pub use import::{
     ImportRunResponse, ImportStatus, QuarantinedFile,
 };
 pub use misc::{DaemonStarted, DaemonStopping, Empty};
+pub use session::{
+    IfLive, Liveness, Pending, ServiceState, SessionChanged, SessionChecks, SessionClient, SessionEndRequest,
+    SessionEndResponse, SessionEnded, SessionGetRequest, SessionGetResponse, SessionHeartbeatRequest,
+    SessionHeartbeatResponse, SessionHistoryRequest, SessionHistoryResponse, SessionListRequest, SessionListResponse,
+    SessionOrder, SessionRecord, SessionStartRequest, SessionStartResponse, SessionStarted, SessionState,
+    SessionStatusRequest, SessionStatusResponse, SessionStep, SessionSyncCheckRequest, SessionSyncCheckResponse,
+    SessionSyncChecked, SessionSyncRequest, SessionSyncResponse, SessionTransition, StepState, StoredError,
+    StoredSession, Task, TaskKind, Transcript,
+};

@@ -89,6 +89,14 @@ pub fn is_token(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+/// Is `text` usable as the id of a session: a letter or digit, then up to 63 of `A-Z a-z 0-9 _ -`?
+///
+/// It becomes part of keys, trailers and file names.
+#[must_use]
+pub fn is_session_id(text: &str) -> bool {
+    text.len() <= 64 && is_token(text) && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +115,14 @@ mod tests {
     fn a_prefix_that_could_widen_a_subject_is_refused() {
         for bad in ["", "a.b", "*", ">", "Baft", "a b", "$SYS", "-x", "a_b"] {
             assert!(bad.parse::<Prefix>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_session_can_be_a_file_name() {
+        assert!(is_session_id("session-20260301-093000-x7f2") && is_session_id(&"a".repeat(64)));
+        for bad in ["", "-x", "_x", "../evil", "a/b", "a.json", "a b", &"a".repeat(65)] {
+            assert!(!is_session_id(bad), "{bad:?}");
         }
     }
 

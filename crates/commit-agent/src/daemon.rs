@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc as channel;
 use std::time::{Duration, Instant};
 
-use baft_bus::payload::{DaemonStarted, DaemonStopping, GitSynced};
-use baft_bus::{Announcer, Bus, ServiceHandle};
+pub use baft_bus::Context;
+use baft_bus::payload::GitSynced;
+use baft_bus::{Announcer, Bus, Heard, ServiceHandle};
 use baft_kit::live::Pulse;
-use baft_kit::metrics::Metrics as Registry;
-use baft_kit::ready::Readiness;
 use baft_repo::transport::{KnownHosts, Libgit2, Transport};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -28,21 +27,6 @@ use crate::worker::{Conditions, Notice, State, Worker};
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Merging, hashing and libgit2 use little of it.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
-/// How long the connection may take before the start is announced.
-const CONNECTED: Duration = Duration::from_secs(30);
-
-/// What a commit-agent shares with the process it runs in.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// Where its metrics are registered.
-    pub metrics: Registry,
-    /// Where its conditions are registered.
-    pub readiness: Readiness,
-    /// The broker; without one it works alone.
-    pub bus: Option<Bus>,
-    /// Cancelled when it must stop.
-    pub shutdown: CancellationToken,
-}
 
 /// A running commit-agent.
 #[derive(Debug)]
@@ -104,7 +88,7 @@ impl Daemon {
         tokio::spawn(relay(incoming, nudge, over_tell));
         let service = context.bus.as_ref().map(|bus| requests::serve(bus, &config, &handle, context.shutdown.clone()));
         if let Some(bus) = &context.bus {
-            tokio::spawn(say_hello(bus.clone()));
+            bus.say_hello();
             for kind in ["git.synced", "session.ended"] {
                 tokio::spawn(listen(bus.clone(), kind, handle.clone(), context.shutdown.clone()));
             }
@@ -171,12 +155,8 @@ impl Daemon {
         }
         let _ = self.handle.jobs.send(Job::Stop);
         let result = self.stopped(began).await;
-        if let Some(bus) = &self.context.bus
-            && bus.is_up()
-        {
-            let (name, instance, version) = identity(bus);
-            let farewell = DaemonStopping { name, instance, version };
-            let _ = tokio::time::timeout(FAREWELL, bus.emit_best_effort(&farewell)).await;
+        if let Some(bus) = &self.context.bus {
+            bus.say_farewell().await;
         }
         result
     }
@@ -299,47 +279,20 @@ async fn relay(mut incoming: mpsc::UnboundedReceiver<Notice>, announcer: Option<
     }
 }
 
-async fn say_hello(bus: Bus) {
-    let (name, instance, version) = identity(&bus);
-    if bus.wait_connected(CONNECTED).await.is_ok() {
-        bus.emit_best_effort(&DaemonStarted { name, instance, version }).await;
-    }
-}
-
 /// Events are doorbells: a live subscription is enough, because what is missed while nobody listens is found on schedule.
 async fn listen(bus: Bus, kind: &'static str, handle: Handle, shutdown: CancellationToken) {
-    let subscribed = async {
-        loop {
-            if bus.wait_connected(Duration::from_secs(3600)).await.is_err() {
-                continue;
-            }
-            match baft_bus::consume::subscribe_live(&bus, kind).await {
-                Ok(mut events) => {
-                    while let Some(event) = events.next().await {
-                        if kind == "session.ended" {
-                            handle.ring(Trigger::SessionEnded);
-                            continue;
-                        }
-                        let new = event.and_then(|raw| raw.decode::<GitSynced>()).map(|event| event.data.new);
-                        // Our own push comes back this way.
-                        let known = handle.status.borrow().head().map(|head| head.to_string());
-                        if new.ok() != known || known.is_none() {
-                            handle.ring(Trigger::Upstream);
-                        }
-                    }
-                }
-                Err(error) => tracing::debug!(%error, kind, "cannot listen yet"),
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+    let heard = |heard| {
+        let Heard::Event(event) = heard else { return };
+        if kind == "session.ended" {
+            handle.ring(Trigger::SessionEnded);
+            return;
+        }
+        let new = event.and_then(|raw| raw.decode::<GitSynced>()).map(|event| event.data.new);
+        // Our own push comes back this way.
+        let known = handle.status.borrow().head().map(|head| head.to_string());
+        if new.ok() != known || known.is_none() {
+            handle.ring(Trigger::Upstream);
         }
     };
-    tokio::select! {
-        () = subscribed => {}
-        () = shutdown.cancelled() => {}
-    }
-}
-
-fn identity(bus: &Bus) -> (String, String, String) {
-    let identity = bus.identity();
-    (identity.name.clone(), identity.instance.clone(), identity.version.clone())
+    bus.listen(kind, shutdown, heard).await;
 }

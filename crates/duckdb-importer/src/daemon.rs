@@ -16,11 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use baft_bus::payload::{Counts, DaemonStarted, DaemonStopping, Generation, ImportStatus};
-use baft_bus::{Announcer, Bus, ServiceHandle};
+pub use baft_bus::Context;
+use baft_bus::payload::{Counts, Generation, ImportStatus};
+use baft_bus::{Announcer, ServiceHandle};
 use baft_kit::live::Pulse;
-use baft_kit::metrics::Metrics as Registry;
-use baft_kit::ready::Readiness;
 use tokio::sync::{oneshot, watch as channel};
 use tokio_util::sync::CancellationToken;
 
@@ -35,19 +34,6 @@ use worker::Worker;
 
 /// How long the last announcements may take at the end.
 const FAREWELL: Duration = Duration::from_secs(3);
-
-/// What an importer shares with the process it runs in.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// Where its metrics are registered.
-    pub metrics: Registry,
-    /// Where its conditions are registered.
-    pub readiness: Readiness,
-    /// The broker; without one it works alone.
-    pub bus: Option<Bus>,
-    /// Cancelled when it must stop.
-    pub shutdown: CancellationToken,
-}
 
 /// What an import came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +169,7 @@ impl Daemon {
         let service = context.bus.as_ref().map(|bus| serve::serve(bus, &settings, &handle, context.shutdown.clone()));
         if let Some(bus) = &context.bus {
             tokio::spawn(serve::listen(bus.clone(), handle.clone(), context.shutdown.clone()));
-            greet(bus.clone());
+            bus.say_hello();
         }
         let (stop, farewell) = (context.shutdown.clone(), bell.clone());
         tokio::spawn(async move {
@@ -241,10 +227,8 @@ impl Daemon {
             announcer.flush(FAREWELL).await;
             stop.cancel();
         }
-        if let Some(bus) = self.context.bus.as_ref().filter(|bus| bus.is_up()) {
-            let (name, instance, version) = identity(bus);
-            let farewell = DaemonStopping { name, instance, version };
-            let _ = tokio::time::timeout(FAREWELL, bus.emit_best_effort(&farewell)).await;
+        if let Some(bus) = &self.context.bus {
+            bus.say_farewell().await;
         }
         result
     }
@@ -256,20 +240,6 @@ impl Daemon {
 /// It cannot start.
 pub async fn run(settings: Settings, context: Context) -> Result<(), ImporterError> {
     Daemon::start(settings, context)?.finished().await
-}
-
-fn greet(bus: Bus) {
-    tokio::spawn(async move {
-        if bus.wait_connected(Duration::from_secs(30)).await.is_ok() {
-            let (name, instance, version) = identity(&bus);
-            bus.emit_best_effort(&DaemonStarted { name, instance, version }).await;
-        }
-    });
-}
-
-fn identity(bus: &Bus) -> (String, String, String) {
-    let identity = bus.identity();
-    (identity.name.clone(), identity.instance.clone(), identity.version.clone())
 }
 
 fn load(number: &AtomicU64) -> u64 {

@@ -4,14 +4,11 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc as channel};
 use std::time::Duration;
 
-use baft_bus::payload::{
-    DaemonStarted, DaemonStopping, Empty, GitPushed, GitStatus, GitSyncFailed, GitSyncRequest, GitSyncResponse, Trigger,
-};
-use baft_bus::{Announcer, Bus, Code, Endpoint, RequestError, Service, ServiceHandle};
+pub use baft_bus::Context;
+use baft_bus::payload::{Empty, GitPushed, GitStatus, GitSyncFailed, GitSyncRequest, GitSyncResponse, Trigger};
+use baft_bus::{Announcer, Bus, Code, Endpoint, Heard, RequestError, Service, ServiceHandle};
 use baft_kit::durable::DirLock;
 use baft_kit::live::Pulse;
-use baft_kit::metrics::Metrics as Registry;
-use baft_kit::ready::Readiness;
 use baft_repo::access::LoginConfig;
 use baft_repo::transport::{KnownHosts, Transport};
 use baft_repo::{Checkouts, Oid};
@@ -34,19 +31,6 @@ const REQUEST: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Libgit2 uses little of it.
 const STACK_BYTES: usize = 1024 * 1024;
-
-/// What a git-sync shares with the process it runs in.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// Where its metrics are registered.
-    pub metrics: Registry,
-    /// Where its conditions are registered.
-    pub readiness: Readiness,
-    /// The broker; without one it works alone.
-    pub bus: Option<Bus>,
-    /// Cancelled when it must stop.
-    pub shutdown: CancellationToken,
-}
 
 /// A running git-sync.
 #[derive(Debug)]
@@ -195,12 +179,8 @@ impl Daemon {
             announcer.flush(FAREWELL).await;
             stop.cancel();
         }
-        if let Some(bus) = &self.context.bus
-            && bus.is_up()
-        {
-            let (name, instance, version) = identity(bus);
-            let farewell = DaemonStopping { name, instance, version };
-            let _ = tokio::time::timeout(FAREWELL, bus.emit_best_effort(&farewell)).await;
+        if let Some(bus) = &self.context.bus {
+            bus.say_farewell().await;
         }
         result
     }
@@ -283,12 +263,7 @@ async fn relay(
     config: Config,
 ) {
     if let Some(bus) = &bus {
-        let (bus, (name, instance, version)) = (bus.clone(), identity(bus));
-        tokio::spawn(async move {
-            if bus.wait_connected(REQUEST).await.is_ok() {
-                bus.emit_best_effort(&DaemonStarted { name, instance, version }).await;
-            }
-        });
+        bus.say_hello();
     }
     let mut failing = None;
     while let Some(notice) = incoming.recv().await {
@@ -380,37 +355,18 @@ fn response(synced: &Synced) -> GitSyncResponse {
 
 /// `git.pushed` is a doorbell: a live subscription is enough, because what is missed while nobody listens is found by the next poll.
 async fn listen(bus: Bus, handle: Handle, shutdown: CancellationToken) {
-    let subscribed = async {
-        loop {
-            if bus.wait_connected(Duration::from_secs(3600)).await.is_err() {
-                continue;
+    let heard = |heard| match heard {
+        // Whatever was pushed before somebody listened.
+        Heard::Listening => handle.ring(Trigger::Push),
+        Heard::Event(event) => {
+            let known = event
+                .and_then(|raw| raw.decode::<GitPushed>())
+                .ok()
+                .and_then(|event| event.data.commit.parse::<Oid>().ok());
+            if known.is_none() || handle.status.borrow().head != known {
+                handle.ring(Trigger::Push);
             }
-            match baft_bus::consume::subscribe_live(&bus, "git.pushed").await {
-                Ok(mut events) => {
-                    // Whatever was pushed before somebody listened.
-                    handle.ring(Trigger::Push);
-                    while let Some(event) = events.next().await {
-                        let known = event
-                            .and_then(|raw| raw.decode::<GitPushed>())
-                            .ok()
-                            .and_then(|event| event.data.commit.parse::<Oid>().ok());
-                        if known.is_none() || handle.status.borrow().head != known {
-                            handle.ring(Trigger::Push);
-                        }
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "cannot listen for git.pushed yet"),
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
-    tokio::select! {
-        () = subscribed => {}
-        () = shutdown.cancelled() => {}
-    }
-}
-
-fn identity(bus: &Bus) -> (String, String, String) {
-    let identity = bus.identity();
-    (identity.name.clone(), identity.instance.clone(), identity.version.clone())
+    bus.listen("git.pushed", shutdown, heard).await;
 }

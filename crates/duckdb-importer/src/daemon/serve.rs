@@ -63,26 +63,5 @@ fn refusal(error: &ImporterError) -> RequestError {
 /// `git.synced` is a doorbell: a live subscription is enough, because what is missed while nobody listens is found by
 /// the next poll.
 pub(super) async fn listen(bus: Bus, handle: Handle, shutdown: CancellationToken) {
-    let subscribed = async {
-        loop {
-            if bus.wait_connected(Duration::from_secs(3600)).await.is_err() {
-                continue;
-            }
-            match baft_bus::consume::subscribe_live(&bus, "git.synced").await {
-                Ok(mut events) => {
-                    // Whatever was published before somebody listened.
-                    handle.ring(Ring::Event);
-                    while events.next().await.is_some() {
-                        handle.ring(Ring::Event);
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "cannot listen for git.synced yet"),
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    };
-    tokio::select! {
-        () = subscribed => {}
-        () = shutdown.cancelled() => {}
-    }
+    bus.listen("git.synced", shutdown, |_| handle.ring(Ring::Event)).await;
 }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use baft_bus::{Bus, Identity, NatsArgs};
 use baft_tests::{NatsServer, Port, Process, bin, wait_until};
+
+use crate::scrape::Metrics;
 
 /// How long anything may take to start.
 const START: Duration = Duration::from_secs(120);
@@ -25,6 +27,21 @@ impl Daemon {
         command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
         Self { process: Process::spawn(name, command), admin }
     }
+
+    /// For commit-agent: until it has nothing more to push or to look at.
+    pub fn wait_until_pushed(&self) -> Result<()> {
+        let until = Instant::now() + START;
+        loop {
+            let metrics = Metrics::of(self.admin.address())?;
+            let waiting = ["unpushed_commits", "oldest_uncaptured_change_seconds"];
+            let left: f64 = waiting.iter().map(|name| metrics.sum(&format!("baft_commit_agent_{name}"))).sum();
+            if left == 0.0 && metrics.sum("baft_commit_agent_cycles_total") > 0.0 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "commit-agent does not come to rest:\n{}", self.process.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// git-sync, told not to look by itself more often than `period`.
@@ -40,6 +57,35 @@ pub fn git_sync(repo: &str, root: &Path, period: &str, nats: Option<&NatsServer>
         link.exists().then_some(())
     });
     daemon
+}
+
+/// What the measured commit-agent is called.
+pub const AGENT: &str = "bench";
+
+/// When commit-agent looks at the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looks {
+    /// When one is saved.
+    Watching,
+    /// When asked.
+    WhenAsked,
+}
+
+/// commit-agent on a clone that it makes or made, ready, without a quiet period.
+pub fn commit_agent(clone: &Path, repo: &str, looks: Looks, nats: Option<&NatsServer>) -> Result<Daemon> {
+    let mut command = Command::new(bin("commit-agent"));
+    command.arg("--clone").arg(clone).arg("--repo").arg(repo).args(["--agent", AGENT, "--schedule", "1h"]);
+    command.args(["--quiet", "0s", "--max-wait", "60s"]);
+    command.arg(format!("--watch={}", looks == Looks::Watching));
+    tell_of(nats, &mut command);
+    let mut daemon = Daemon::start("commit-agent", command);
+    let address = daemon.admin.address();
+    wait_until("commit-agent to be ready", START, || {
+        assert!(daemon.process.is_running(), "commit-agent ended:\n{}", daemon.process.logs());
+        (baft_tests::web::get(address, "/readyz").0 == 200).then_some(())
+    });
+    daemon.wait_until_pushed()?;
+    Ok(daemon)
 }
 
 /// Where the importer reads.
@@ -144,10 +190,34 @@ impl Client {
         self.runtime.block_on(answer).context("request git.sync")
     }
 
+    /// Asks commit-agent to look now, without waiting for the answer yet.
+    pub fn commit_in_background(&self) -> Asking<'_> {
+        let bus = self.bus.clone();
+        let answer = self.runtime.spawn(async move {
+            let request = baft_bus::payload::CommitRunRequest::default();
+            let subject = format!("commit.{AGENT}.run");
+            bus.request::<_, baft_bus::payload::CommitRunResponse>(&subject, &request, START).await
+        });
+        Asking { client: self, answer }
+    }
+
     /// Asks the importer to look now.
     pub fn import(&self) -> Result<baft_bus::payload::ImportRunResponse> {
         let request = baft_bus::payload::ImportRunRequest::default();
         let answer = self.bus.request("import.run", &request, Duration::from_secs(300));
         self.runtime.block_on(answer).context("request import.run")
+    }
+}
+
+/// A request under way.
+pub struct Asking<'a> {
+    client: &'a Client,
+    answer: tokio::task::JoinHandle<Result<baft_bus::payload::CommitRunResponse, baft_bus::RequestError>>,
+}
+
+impl Asking<'_> {
+    pub fn wait(self) -> Result<()> {
+        let answer = self.client.runtime.block_on(self.answer)?;
+        answer.map(drop).context("request commit.run")
     }
 }

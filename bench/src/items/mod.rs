@@ -1,5 +1,6 @@
 //! What can be measured. Each item starts what it needs, runs its baseline too, and cleans up.
 
+mod commit_agent;
 mod full_import;
 mod idle;
 mod many_files;
@@ -51,6 +52,12 @@ pub enum Item {
     Idle,
     /// One changed file among 50,000, against `git fetch && git worktree add`
     ManyFiles,
+    /// A saved file until it is on the remote, against the shell's add, commit and push
+    SaveToPushed,
+    /// One saved file among 50,000 until commit-agent has it, against `git add -A && git commit`
+    Capture,
+    /// commit-agent with nothing to do; memory
+    CommitIdle,
 }
 
 impl Item {
@@ -62,6 +69,9 @@ impl Item {
             Self::OneEntity => one_entity::run(setting),
             Self::Idle => idle::run(setting),
             Self::ManyFiles => many_files::run(setting),
+            Self::SaveToPushed => commit_agent::save_to_pushed(setting),
+            Self::Capture => commit_agent::capture_one(setting),
+            Self::CommitIdle => commit_agent::idle(setting),
         }
     }
 }

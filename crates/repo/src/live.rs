@@ -167,6 +167,33 @@ impl Live {
         }
     }
 
+    /// Puts what is at a path on disk, whoever wrote it: its content, and the names that lead to it, or that there is nothing.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync_path(&self, path: &RepoPath) -> io::Result<()> {
+        if let Some(folder) = self.folder(path)? {
+            match open_in(&folder, path.file_name()) {
+                Ok(file) => rustix::fs::fsync(file)?,
+                // A link's target is on disk with its name; what is gone is gone with its name.
+                Err(error)
+                    if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut folder = self.root.try_clone()?;
+        rustix::fs::fsync(&folder)?;
+        for name in path.parent().iter().flat_map(|parent| parent.as_str().split('/')) {
+            folder = match rustix::fs::openat(&folder, name, FOLDER, Mode::empty()) {
+                Ok(folder) => folder,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => break,
+                Err(error) => return Err(error.into()),
+            };
+            rustix::fs::fsync(&folder)?;
+        }
+        Ok(())
+    }
+
     /// Puts the names of the folder a path is in on disk.
     ///
     /// # Errors

@@ -136,7 +136,27 @@ impl Agent {
         self.flush_bulk()?;
         self.bulk = None;
         self.judge_deletions(gone, &mut harvest)?;
+        self.sync_live(&harvest);
         Ok(harvest)
+    }
+
+    /// Editors do not put on disk what they save. A file that a power cut leaves older or emptier than what was captured of it would look like an
+    /// edit that takes it back, so the file is on disk before the ref that says so.
+    fn sync_live(&mut self, harvest: &Harvest) {
+        let stale = harvest.stale.keys();
+        let paths: Vec<&RepoPath> = harvest.edits.keys().chain(&harvest.deletions).chain(stale).collect();
+        if paths.len() > MANY {
+            if let Err(error) = self.live.sync_all() {
+                tracing::warn!(%error, "the clone's files cannot be put on disk; what is captured of them is");
+            }
+            return;
+        }
+        for path in paths {
+            // That the content is captured matters more.
+            if let Err(error) = self.live.sync_path(path) {
+                tracing::warn!(%path, %error, "the file cannot be put on disk; what is captured of it is");
+            }
+        }
     }
 
     /// Many contents become one pack.

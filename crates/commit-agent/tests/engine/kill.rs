@@ -14,6 +14,15 @@ const SECRET: &str =
 
 /// Something for every step to do.
 fn eventful() -> Scene {
+    eventful_on(|_| {})
+}
+
+/// The same in a clone at a place of its own.
+pub fn eventful_in(clone: std::path::PathBuf) -> Scene {
+    eventful_on(move |scene| scene.settings.clone = clone)
+}
+
+fn eventful_on(place: impl FnOnce(&mut Scene)) -> Scene {
     let mut scene = Scene::new(&[
         ("shared.txt", "base\n"),
         ("a.yaml", "a: 1\n"),
@@ -22,6 +31,7 @@ fn eventful() -> Scene {
         ("moved.yaml", "moved: 1\n"),
         ("deep/c.yaml", "c: 1\n"),
     ]);
+    place(&mut scene);
     let mut agent = scene.open();
     cycle(&mut agent);
     drop(agent);
@@ -43,7 +53,7 @@ fn eventful() -> Scene {
     scene
 }
 
-fn settles(scene: &Scene, at: &str) {
+pub fn settles(scene: &Scene, at: &str) {
     let mut agent = scene.open();
     for _ in 0..3 {
         any_cycle(&mut agent);

@@ -7,6 +7,7 @@ mod data;
 mod disks;
 mod kill;
 mod people;
+mod power;
 mod remotes;
 mod schemas;
 mod support;

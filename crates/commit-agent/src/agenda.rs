@@ -30,14 +30,16 @@ impl Agenda {
 
     /// Somebody rang: look at this time, or earlier.
     pub fn ring(&mut self, trigger: Trigger, at: Instant) {
-        if self.rung.is_none_or(|(known, _)| at < known) {
-            self.rung = Some((at, trigger));
-        }
+        let one = (at, trigger);
+        self.rung = Some(self.rung.map_or(one, |known| (known.0.min(at), weightier(known, one).1)));
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Instant, Trigger)> {
+        [self.timer.map(|at| (at, Trigger::Timer)), self.rung, self.follow_up].into_iter().flatten()
     }
 
     fn next(&self) -> Option<(Instant, Trigger)> {
-        let all = [self.timer.map(|at| (at, Trigger::Timer)), self.rung, self.follow_up];
-        let (at, trigger) = all.into_iter().flatten().min_by_key(|(at, _)| *at)?;
+        let (at, trigger) = self.all().min_by_key(|(at, _)| *at)?;
         Some((self.last_began.map_or(at, |began| at.max(began + MIN_GAP)), trigger))
     }
 
@@ -49,7 +51,8 @@ impl Agenda {
 
     /// A look begins: says why, and forgets who rang.
     pub fn begin(&mut self, now: Instant) -> Trigger {
-        let trigger = self.next().map_or(Trigger::Timer, |(_, trigger)| trigger);
+        let due = self.all().filter(|(at, _)| *at <= now).reduce(weightier).or_else(|| self.next());
+        let trigger = due.map_or(Trigger::Timer, |(_, trigger)| trigger);
         self.timer = self.timer.filter(|timer| *timer > now);
         self.rung = None;
         self.follow_up = None;
@@ -62,6 +65,16 @@ impl Agenda {
     pub fn ended(&mut self, now: Instant, trigger: Trigger, pause: impl FnOnce() -> Duration, again: Option<Duration>) {
         self.timer.get_or_insert_with(|| now + pause());
         self.follow_up = again.map(|again| (now + again, trigger));
+    }
+}
+
+/// Of two that ring, the one that is carried out: whoever saved a file does not ask about upstream, all others do.
+fn weightier(one: (Instant, Trigger), other: (Instant, Trigger)) -> (Instant, Trigger) {
+    match (one.1, other.1) {
+        (Trigger::Watch, trigger) if trigger != Trigger::Watch => other,
+        (trigger, Trigger::Watch) if trigger != Trigger::Watch => one,
+        _ if other.0 < one.0 => other,
+        _ => one,
     }
 }
 
@@ -96,6 +109,18 @@ mod tests {
         assert_eq!(agenda.begin(now + SECOND), Trigger::Upstream);
         agenda.ended(now + SECOND, Trigger::Upstream, || SECOND, None);
         assert_eq!(agenda.due(), Some(now + 900 * SECOND), "whatever rang before the look began is answered by it");
+    }
+
+    #[test]
+    fn a_saved_file_does_not_hide_that_somebody_asked_for_more() {
+        let now = Instant::now();
+        let mut agenda = agenda(now);
+        agenda.ring(Trigger::Watch, now);
+        agenda.ring(Trigger::Upstream, now + SECOND);
+        assert_eq!((agenda.due(), agenda.begin(now)), (Some(now + MIN_GAP), Trigger::Upstream));
+        agenda.ended(now, Trigger::Upstream, || SECOND, None);
+        agenda.ring(Trigger::Watch, now + 900 * SECOND);
+        assert_eq!(agenda.begin(now + 901 * SECOND), Trigger::Timer);
     }
 
     #[test]

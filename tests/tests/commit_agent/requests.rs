@@ -169,6 +169,7 @@ async fn a_pull_with_a_real_conflict_says_where_the_local_version_is() {
     let parked = &status.parked[0];
     assert!(parked.pushed && parked.kind == "conflict", "{parked:?}");
     assert_eq!(crate::support::at_remote(&remote, &parked.branch, "notes.txt").as_deref(), Some("local\n"));
+    wait_until("the event", SOON, || (desk.metric("events_unannounced") == 0.0).then_some(()));
     let events = nats.stored("git.conflict").await;
     assert_eq!((events.len(), &events[0].1["rescue_branch"]), (1, &json!(parked.branch)));
 }

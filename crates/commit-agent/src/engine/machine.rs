@@ -78,6 +78,8 @@ pub enum Effect {
 pub enum Input {
     /// The step did what it should, or had nothing to do.
     Done,
+    /// Landing: there was nothing, the remote has everything, and who rang knows of nothing else.
+    Nothing,
     /// It failed; the cycle's report says how.
     Failed,
     /// Landing: somebody is at work in the clone.
@@ -209,6 +211,15 @@ mod tests {
     }
 
     #[test]
+    fn a_saved_file_that_is_not_to_be_committed_is_no_reason_to_ask_the_remote() {
+        use Effect::*;
+        assert_eq!(
+            walk(goal(Extent::Push), &[Input::Done, Input::Done, Input::Nothing]),
+            [Repair, Capture, Land, Rest]
+        );
+    }
+
+    #[test]
     fn a_lost_race_is_run_again_a_bounded_number_of_times() {
         let mut inputs = vec![Input::Done; 4];
         for _ in 0..20 {
@@ -222,6 +233,7 @@ mod tests {
         use Input::*;
         let one = prop_oneof![
             Just(Done),
+            Just(Nothing),
             Just(Failed),
             Just(Blocked),
             Just(Merged),

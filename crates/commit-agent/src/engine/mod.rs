@@ -150,6 +150,7 @@ pub struct Agent {
     tested: HashMap<Oid, Oid>,
     order_deadline: Option<Instant>,
     order_session: Option<SessionStamp>,
+    meanwhile: push::Meanwhile,
     blocked: Option<Blocked>,
     backoff: Backoff,
     retry_at: Option<Instant>,
@@ -221,6 +222,7 @@ impl Agent {
         self.report = Cycle::default();
         self.errors.clear();
         self.blocked = None;
+        self.meanwhile = push::Meanwhile::Capture;
         self.order_deadline = order.deadline;
         // What a session claims by path must not be taken by another while a remote keeps us waiting.
         self.order_session = order.session.clone().filter(|_| order.paths.is_none());
@@ -248,6 +250,9 @@ impl Agent {
     fn perform(&mut self, effect: machine::Effect, order: &Order) -> machine::Input {
         use machine::{Effect, Input};
         let done = |result: Result<(), fault::Fault>| result.map(|()| Input::Done);
+        if effect != Effect::Fetch {
+            self.meanwhile = push::Meanwhile::Capture;
+        }
         if matches!(effect, Effect::Repair | Effect::Land | Effect::Push)
             && let Err(fault) = self.check_recent()
         {
@@ -256,7 +261,7 @@ impl Agent {
         let (step, result) = match effect {
             Effect::Repair => (Step::Land, done(self.repair())),
             Effect::Capture => (Step::Capture, done(self.capture(order))),
-            Effect::Land => (Step::Land, done(self.land())),
+            Effect::Land => (Step::Land, self.land().and_then(|()| self.landed(order))),
             Effect::Fetch => (Step::Fetch, done(self.fetch())),
             Effect::Integrate => (Step::Integrate, self.integrate()),
             Effect::Park => (Step::Park, done(self.park())),
@@ -268,6 +273,9 @@ impl Agent {
         };
         match result {
             Ok(input) => {
+                if effect == Effect::Land {
+                    self.meanwhile = push::Meanwhile::Land;
+                }
                 self.note_success(effect, input, order);
                 input
             }
@@ -362,6 +370,19 @@ impl Agent {
             }
         }
         self.settle()
+    }
+
+    /// Editors save files beside files, and tools save what nobody commits: when the watch told of that alone, the remote is left alone.
+    fn landed(&self, order: &Order) -> Result<machine::Input, fault::Fault> {
+        let idle = order.trigger == Trigger::Watch && self.report.captured.is_empty() && self.report.landed.is_empty();
+        if !idle {
+            return Ok(machine::Input::Done);
+        }
+        let saved = self.saved.get();
+        let waits = !saved.stale.is_empty() || saved.parked.iter().any(|record| record.confirmed == Confirmed::No);
+        let (tip, branch) = (self.tip()?, self.branch()?);
+        let everywhere = tip == branch && self.upstream()? == Some(branch);
+        Ok(if everywhere && !waits { machine::Input::Nothing } else { machine::Input::Done })
     }
 
     /// Asks the remote how it compares.

@@ -116,6 +116,7 @@ impl Agent {
             tested: Default::default(),
             order_deadline: None,
             order_session: None,
+            meanwhile: super::push::Meanwhile::default(),
             blocked: None,
             backoff: baft_kit::backoff::Backoff::new(min, max),
             retry_at: None,

@@ -14,6 +14,16 @@ use super::{Agent, Class, Extent, Flush, Notice, Order, failpoint};
 /// A remote that does not answer within this time must not keep edits from being captured.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What is done while a remote takes long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Meanwhile {
+    /// Edits are captured; whoever talks to the remote counts on the branch staying where it is.
+    #[default]
+    Capture,
+    /// They land, too.
+    Land,
+}
+
 /// What a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -107,6 +117,11 @@ impl Agent {
         };
         if let Err(fault) = self.capture(&order) {
             tracing::debug!(error = fault.message, "nothing captured while waiting for the remote");
+        }
+        if self.meanwhile == Meanwhile::Land
+            && let Err(fault) = self.land()
+        {
+            tracing::debug!(error = fault.message, "nothing landed while waiting for the remote");
         }
     }
 

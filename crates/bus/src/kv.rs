@@ -4,6 +4,8 @@
 //! an expiry marker there loses the time to live, and a "wrong last sequence" there does not tell whether the write that
 //! came first was our own. Here every write carries a nonce, which is read back in that case.
 
+mod follow;
+
 use std::time::Duration;
 
 use async_nats::Message;
@@ -19,6 +21,8 @@ use crate::connection::{Bus, DEADLINE};
 use crate::error::BusError;
 use crate::headers;
 use crate::jetstream::{NO_MESSAGE_FOUND, WRONG_LAST_SEQUENCE, is_code};
+
+pub use follow::Change;
 
 const NONCE: &str = "Baft-Write-Nonce";
 const OPERATION: &str = "KV-Operation";

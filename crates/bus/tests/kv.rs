@@ -124,3 +124,57 @@ async fn a_bucket_that_is_not_there_is_an_error_that_says_what_to_run() {
         assert!(error.to_string().contains("baft admin init"));
     }
 }
+
+#[tokio::test]
+async fn who_follows_a_bucket_knows_what_it_holds_also_after_the_broker_was_gone() {
+    use baft_bus::kv::Change;
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    let (mut server, bus) = ready().await;
+    let bucket = Bucket::open(&bus, "SESSIONS");
+    bucket.create("s.a", text("1")).await.unwrap();
+    let known: Arc<Mutex<BTreeMap<String, Bytes>>> = Arc::default();
+    let (copy, following, shutdown) = (Arc::clone(&known), bucket.clone(), tokio_util::sync::CancellationToken::new());
+    let stop = shutdown.clone();
+    let follower = tokio::spawn(async move {
+        let mut fresh = BTreeMap::new();
+        let mut collecting = false;
+        following
+            .follow(stop, |change| {
+                let mut known = copy.lock().unwrap();
+                match change {
+                    Change::Begin => (fresh, collecting) = (BTreeMap::new(), true),
+                    Change::Current => (*known, collecting) = (std::mem::take(&mut fresh), false),
+                    Change::Is(key, entry) if collecting => drop(fresh.insert(key, entry.value)),
+                    Change::Is(key, entry) => drop(known.insert(key, entry.value)),
+                    Change::Gone(key) if collecting => drop(fresh.remove(&key)),
+                    Change::Gone(key) => drop(known.remove(&key)),
+                }
+            })
+            .await;
+    });
+    let knows = |expected: &'static [(&'static str, &'static str)]| {
+        let known = Arc::clone(&known);
+        async move {
+            let expected: BTreeMap<String, Bytes> =
+                expected.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect();
+            wait_until_async(&format!("{expected:?}"), SOON * 3, || async {
+                (*known.lock().unwrap() == expected).then_some(())
+            })
+            .await;
+        }
+    };
+    knows(&[("s.a", "1")]).await;
+    bucket.create("s.b", text("2")).await.unwrap();
+    knows(&[("s.a", "1"), ("s.b", "2")]).await;
+    bucket.delete("s.a").await.unwrap();
+    knows(&[("s.b", "2")]).await;
+    server.kill();
+    server.restart();
+    bus.wait_connected(SOON).await.unwrap();
+    bucket.create("s.c", text("3")).await.unwrap();
+    knows(&[("s.b", "2"), ("s.c", "3")]).await;
+    shutdown.cancel();
+    follower.await.unwrap();
+}

@@ -31,21 +31,21 @@ pub(crate) fn waits(blocked: &Blocked) -> String {
     }
 }
 
-/// The answer to `run`.
+/// The answer to `run`: for a session, what was committed in its name.
 ///
 /// # Errors
 /// Nothing could be captured.
-pub(crate) fn run(cycle: &Cycle) -> Result<CommitRunResponse, RequestError> {
+pub(crate) fn run(cycle: &Cycle, session: Option<&str>) -> Result<CommitRunResponse, RequestError> {
     if let Some(error) = cycle.errors.iter().find(|error| error.step == Step::Capture) {
         return Err(step(error));
     }
-    let mut files: Vec<String> =
-        cycle.landed.iter().flat_map(|commit| commit.paths.iter().map(ToString::to_string)).collect();
+    let theirs = || cycle.landed.iter().filter(|commit| session.is_none() || commit.session.as_deref() == session);
+    let mut files: Vec<String> = theirs().flat_map(|commit| commit.paths.iter().map(ToString::to_string)).collect();
     files.sort();
     files.dedup();
     let pushing = cycle.errors.iter().any(|error| error.step == Step::Push || error.step == Step::Fetch);
     Ok(CommitRunResponse {
-        commit: cycle.landed.last().map(|commit| commit.oid.to_string()),
+        commit: theirs().last().map(|commit| commit.oid.to_string()),
         files,
         held: cycle.held.iter().map(held_payload).collect(),
         pushed: cycle.unpushed == 0 && !pushing && cycle.blocked.is_none(),
@@ -89,7 +89,7 @@ fn conflict(cycle: &Cycle) -> Option<&Parked> {
 
 /// The answer to `apply`.
 pub(crate) fn applied(applied: &Applied, cycle: &Cycle) -> CommitApplyResponse {
-    let pushed = run(cycle).is_ok_and(|answer| answer.pushed);
+    let pushed = run(cycle, None).is_ok_and(|answer| answer.pushed);
     CommitApplyResponse {
         commit: Some(applied.commit.to_string()),
         paths: applied.paths.iter().map(ToString::to_string).collect(),
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_remote_that_is_away_is_a_problem_of_a_run_and_the_failure_of_a_pull() {
         for step in [Step::Fetch, Step::Push] {
-            let answer = run(&failed(step, Class::Network)).unwrap();
+            let answer = run(&failed(step, Class::Network), None).unwrap();
             assert!(!answer.pushed && answer.problems.len() == 1);
         }
         let error = pull(Some(oid(1)), &failed(Step::Fetch, Class::Network)).unwrap_err();
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_captured_fails_the_run() {
-        assert_eq!(run(&failed(Step::Capture, Class::Disk)).unwrap_err().code, Code::Unavailable);
+        assert_eq!(run(&failed(Step::Capture, Class::Disk), None).unwrap_err().code, Code::Unavailable);
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
         let error = pull(Some(oid(1)), &cycle).unwrap_err();
         assert_eq!(error.code, Code::Conflict);
         assert!(error.message.contains("a.yaml") && error.message.contains("refs/heads/rescue/desk/1"));
-        assert_eq!(run(&cycle).unwrap().parked.as_deref(), Some("refs/heads/rescue/desk/1"));
+        assert_eq!(run(&cycle, None).unwrap().parked.as_deref(), Some("refs/heads/rescue/desk/1"));
         let refused = Cycle { parked: vec![Parked { kind: ParkedKind::Refused, ..parked() }], ..Cycle::default() };
         assert!(pull(None, &refused).is_ok());
     }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn one_unreadable_file_is_a_problem_and_not_a_failure() {
         let troubles = vec![PathTrouble { path: "x".to_owned(), message: "permission denied".to_owned() }];
-        let answer = run(&Cycle { troubles, ..Cycle::default() }).unwrap();
+        let answer = run(&Cycle { troubles, ..Cycle::default() }, None).unwrap();
         assert_eq!((answer.pushed, answer.problems), (true, vec!["x: permission denied".to_owned()]));
     }
 }

@@ -18,6 +18,7 @@ use crate::error::AgentError;
 use crate::ledger::AgentLedger;
 use crate::metrics::Metrics;
 use crate::requests;
+use crate::sessions::Sessions;
 use crate::status::{Handle, Job, Status};
 use crate::transport::{Cuttable, Scissors};
 use crate::watch::Watch;
@@ -86,7 +87,11 @@ impl Daemon {
         let announcing = context.bus.as_ref().map(|bus| announce(bus, &config, &handle));
         let nudge = announcing.as_ref().map(|(announcer, _)| announcer.clone());
         tokio::spawn(relay(incoming, nudge, over_tell));
-        let service = context.bus.as_ref().map(|bus| requests::serve(bus, &config, &handle, context.shutdown.clone()));
+        let sessions =
+            Sessions::new(config.settings.agent.as_str(), context.bus.as_ref(), metrics.live_sessions.clone());
+        tokio::spawn(sessions.clone().follow(context.shutdown.clone()));
+        let service =
+            context.bus.as_ref().map(|bus| requests::serve(bus, &config, &handle, &sessions, context.shutdown.clone()));
         if let Some(bus) = &context.bus {
             bus.say_hello();
             for kind in ["git.synced", "session.ended"] {
@@ -102,6 +107,7 @@ impl Daemon {
             conditions,
             status,
             notices,
+            sessions,
             state: State::default(),
         };
         let (done, ended) = oneshot::channel();

@@ -53,13 +53,7 @@ impl Epochs {
     pub fn admit(&mut self, session: &str, epoch: &Epoch) -> Result<(), RequestError> {
         if let Some(entry) = self.known.sessions.get(session) {
             if *epoch < entry.epoch {
-                let message = format!(
-                    "session {session} is at epoch {}, the request has {}: somebody else goes on with the session",
-                    entry.epoch.revision, epoch.revision
-                );
-                return Err(RequestError::new(Code::Conflict, message).hint(
-                    "what was saved is captured all the same; resume the session before changing anything in its name",
-                ));
+                return Err(overtaken(session, &entry.epoch, epoch));
             }
             if *epoch == entry.epoch {
                 return Ok(());
@@ -80,6 +74,19 @@ impl Epochs {
         self.known = known;
         Ok(())
     }
+}
+
+/// What somebody is told who no longer has the session.
+pub(crate) fn overtaken(session: &str, now: &Epoch, shown: &Epoch) -> RequestError {
+    let message = match now.incarnation == shown.incarnation {
+        true => format!(
+            "session {session} is at epoch {}, the request has {}: somebody else goes on with the session",
+            now.revision, shown.revision
+        ),
+        false => format!("session {session} has begun anew since epoch {}: the request is of before", shown.revision),
+    };
+    RequestError::new(Code::Conflict, message)
+        .hint("what was saved is captured all the same; resume the session before changing anything in its name")
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod metrics;
 mod program;
 mod requests;
 mod schedule;
+mod sessions;
 mod signing;
 mod status;
 pub mod transport;

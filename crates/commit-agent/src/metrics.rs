@@ -39,6 +39,7 @@ pub struct Metrics {
     pub unannounced: IntGauge,
     pub repo_state: IntGaugeVec,
     pub watch_degraded: IntGauge,
+    pub live_sessions: IntGauge,
 }
 
 /// What the clone can be in; the engine's words.
@@ -126,6 +127,7 @@ impl Metrics {
             unannounced: r.int_gauge("events_unannounced", "Events that the broker has not acknowledged yet"),
             repo_state: r.int_gauge_vec("repo_state", "1 for the state the clone is in: normal, or what landing waits for", &["state"]),
             watch_degraded: r.int_gauge("watch_degraded", "1 while saved files cannot be watched and are looked for instead"),
+            live_sessions: r.int_gauge("live_sessions", "Live sessions on this clone, as far as is known"),
         };
         // Alerts compare with these before anything happened.
         metrics.show_state("normal");

@@ -15,6 +15,7 @@ use crate::answers;
 use crate::config::{Config, signature};
 use crate::engine::{Apply, Author, Confirm, Edit as EngineEdit, Extent, Flush, Order, Pause, SessionStamp, Trigger};
 use crate::gates::Reason;
+use crate::sessions::{Sessions, shown};
 use crate::status::{Handle, check_payload};
 use crate::worker::Worker;
 
@@ -28,7 +29,13 @@ const LONGEST_MESSAGE: usize = 10_000;
 type Answer<T> = Result<T, RequestError>;
 
 /// Starts answering.
-pub(crate) fn serve(bus: &Bus, config: &Config, handle: &Handle, shutdown: CancellationToken) -> ServiceHandle {
+pub(crate) fn serve(
+    bus: &Bus,
+    config: &Config,
+    handle: &Handle,
+    sessions: &Sessions,
+    shutdown: CancellationToken,
+) -> ServiceHandle {
     let agent = config.settings.agent.as_str();
     let on = |name: &str| format!("commit.{agent}.{name}");
     let command = |name: &str| Endpoint::command(name, &on(name));
@@ -36,6 +43,7 @@ pub(crate) fn serve(bus: &Bus, config: &Config, handle: &Handle, shutdown: Cance
     let asked = || handle.clone();
     let (run, apply, pull, check, confirm, release) = (asked(), asked(), asked(), asked(), asked(), asked());
     let states = handle.status();
+    let (of_run, of_apply) = (sessions.clone(), sessions.clone());
     Service::new(
         bus,
         "commit-agent",
@@ -44,10 +52,20 @@ pub(crate) fn serve(bus: &Bus, config: &Config, handle: &Handle, shutdown: Cance
     )
     .require_principal(config.require_principal)
     .endpoint(command("run"), move |context, request: CommitRunRequest| {
-        ask(run.clone(), context, move |w, until| run_request(w, until, request))
+        let (run, sessions) = (run.clone(), of_run.clone());
+        async move {
+            let (session, principal) = (request.session_id.as_deref(), context.principal.as_deref());
+            let author = sessions.admit(session, request.epoch.as_ref(), principal).await?;
+            ask(run, context, move |w, until| run_request(w, until, request, author)).await
+        }
     })
     .endpoint(command("apply"), move |context, request: CommitApplyRequest| {
-        ask(apply.clone(), context, move |w, until| apply_request(w, until, request))
+        let (apply, sessions) = (apply.clone(), of_apply.clone());
+        async move {
+            let (session, principal) = (request.session_id.as_deref(), context.principal.as_deref());
+            let author = sessions.admit(session, request.epoch.as_ref(), principal).await?;
+            ask(apply, context, move |w, until| apply_request(w, until, request, author)).await
+        }
     })
     .endpoint(command("pull"), move |context, _: Empty| ask(pull.clone(), context, pull_request))
     .endpoint(query("check"), move |context, _: Empty| ask(check.clone(), context, check_request))
@@ -81,18 +99,30 @@ async fn ask<T: Send + 'static>(
     }
 }
 
-fn run_request(worker: &mut Worker, until: Instant, request: CommitRunRequest) -> Answer<CommitRunResponse> {
+fn run_request(
+    worker: &mut Worker,
+    until: Instant,
+    request: CommitRunRequest,
+    author: Option<Author>,
+) -> Answer<CommitRunResponse> {
     let session = stamp(request.session_id.as_deref(), request.epoch.as_ref(), request.author.as_ref())?;
+    let session = on_record(session, author);
     let message = words(request.message)?;
     let paths = request.paths.map(|paths| paths.iter().map(|path| path_of(path)).collect()).transpose()?;
     worker.agent()?;
     worker.admit(request.session_id.as_deref(), request.epoch.as_ref())?;
     let order = Order { message, session, paths, ..asked(until) };
-    answers::run(&worker.cycle(&order))
+    answers::run(&worker.cycle(&order), request.session_id.as_deref())
 }
 
-fn apply_request(worker: &mut Worker, until: Instant, request: CommitApplyRequest) -> Answer<CommitApplyResponse> {
+fn apply_request(
+    worker: &mut Worker,
+    until: Instant,
+    request: CommitApplyRequest,
+    author: Option<Author>,
+) -> Answer<CommitApplyResponse> {
     let session = stamp(request.session_id.as_deref(), request.epoch.as_ref(), request.author.as_ref())?;
+    let session = on_record(session, author);
     let message = words(request.message)?;
     if request.changes.is_empty() || request.changes.len() > MOST_EDITS {
         return Err(invalid(format!(
@@ -159,7 +189,7 @@ fn confirm_request(
     }
     let confirmed = worker.agent()?.confirm(&what).map_err(|error| answers::step(&error))?;
     let cycle = worker.cycle(&asked(until));
-    Ok(CommitConfirmResponse { confirmed: confirmed as u64, run: answers::run(&cycle)? })
+    Ok(CommitConfirmResponse { confirmed: confirmed as u64, run: answers::run(&cycle, None)? })
 }
 
 fn release_request(
@@ -181,7 +211,7 @@ fn release_request(
     let released = worker.agent()?.release(&paths).map_err(|error| answers::step(&error))?;
     let cycle = worker.cycle(&asked(until));
     let released = released.iter().map(ToString::to_string).collect();
-    Ok(CommitReleaseResponse { released, run: answers::run(&cycle)? })
+    Ok(CommitReleaseResponse { released, run: answers::run(&cycle, None)? })
 }
 
 /// What somebody asked for is done now, whatever pause is kept, within their time.
@@ -237,8 +267,14 @@ fn stamp(session: Option<&str>, epoch: Option<&Epoch>, author: Option<&Person>) 
     if !baft_bus::subject::is_token(id) {
         return Err(invalid(format!("session_id: '{}' is none: 1 to 128 of A-Z a-z 0-9 _ -", id.escape_default())));
     }
-    let epoch = epoch.map(|epoch| format!("{}.{}", epoch.incarnation, epoch.revision));
+    let epoch = epoch.map(shown);
     Ok(Some(SessionStamp { id: id.to_owned(), epoch, author }))
+}
+
+/// The author on a session's record signs what is done in its name, whoever the request names.
+fn on_record(session: Option<SessionStamp>, author: Option<Author>) -> Option<SessionStamp> {
+    let session = session?;
+    Some(SessionStamp { author: author.or(session.author), ..session })
 }
 
 fn edit(edit: Edit) -> Answer<EngineEdit> {

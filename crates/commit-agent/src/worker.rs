@@ -20,6 +20,7 @@ use crate::engine::{Agent, Cycle, Notice as EngineNotice, Order, Pause, Touched,
 use crate::epochs::Epochs;
 use crate::error::{AgentError, may_pass};
 use crate::metrics::{Metrics, timestamp, trigger_name};
+use crate::sessions::Sessions;
 use crate::status::{Job, Status};
 use crate::watch::Watch;
 
@@ -59,6 +60,7 @@ pub(crate) struct Worker {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     pub(crate) watch: Watch,
+    pub(crate) sessions: Sessions,
     pub(crate) state: State,
 }
 
@@ -156,7 +158,8 @@ impl Worker {
         }
     }
 
-    fn opened(&mut self, agent: Agent) {
+    fn opened(&mut self, mut agent: Agent) {
+        agent.follow_sessions(self.sessions.owners());
         let git = self.config.settings.clone.join(".git");
         self.state.repo = Repo::open(&self.config.settings.clone)
             .inspect_err(|error| tracing::warn!(%error, "commits made by others are found on schedule only"))
@@ -303,6 +306,7 @@ impl Worker {
 
     /// Lets a session's newest holder pass.
     pub(crate) fn admit(&mut self, session: Option<&str>, epoch: Option<&Epoch>) -> Result<(), RequestError> {
+        self.sessions.still(session, epoch)?;
         let (Some(session), Some(epoch)) = (session, epoch) else { return Ok(()) };
         let closed = closed(self.status.borrow().closed.clone());
         self.state.epochs.as_mut().ok_or(closed)?.admit(session, epoch)

@@ -8,6 +8,7 @@ mod kill;
 mod recovery;
 mod remotes;
 mod requests;
+mod sessions;
 mod shutdown;
 mod signing;
 mod support;

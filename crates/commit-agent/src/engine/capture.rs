@@ -1,34 +1,19 @@
 //! Capture: the bytes of every finished file into objects and a private ref. Index, HEAD and files are not touched, and nobody's lock matters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
 use baft_repo::live::{Content, Look, Stat, Writers};
 use baft_repo::state::Head;
-use baft_repo::write::{TreeEdits, Written};
+use baft_repo::write::Written;
 use baft_repo::{FileMode, Oid, RepoPath};
 
 use super::fault::{Fault, fault};
+use super::harvest::{Found, Harvest};
 use super::scan::{Eyes, Waiting};
-use super::{Agent, Blocked, Commit, Flush, Notice, Order, PathTrouble, Signature, failpoint};
+use super::{Agent, Blocked, Flush, Notice, Order, PathTrouble, failpoint};
 use crate::gates::{self, Hold, Reason, Verdict};
-
-/// A finished file that passed.
-#[derive(Debug)]
-struct Found {
-    blob: Oid,
-    mode: FileMode,
-    stat: Stat,
-}
-
-/// Everything one look found.
-#[derive(Debug, Default)]
-struct Harvest {
-    edits: BTreeMap<RepoPath, Found>,
-    deletions: BTreeSet<RepoPath>,
-    stale: BTreeMap<RepoPath, Option<Found>>,
-}
 
 /// Contents that are written together.
 #[derive(Debug, Default)]
@@ -73,7 +58,7 @@ impl Agent {
 
     /// An editor that held a file open across a pull and saved what it had: the content from before comes back. It is committed as any edit, and
     /// a person is told; what upstream had is in the history.
-    fn note_stale_saves(&mut self, harvest: &Harvest) {
+    pub(super) fn note_stale_saves(&mut self, harvest: &Harvest) {
         self.came_in.retain(|_, (_, when)| when.elapsed() < STALE_AFTER);
         for (path, found) in &harvest.edits {
             if self.came_in.get(path).is_some_and(|(before, _)| *before == found.blob) {
@@ -103,13 +88,18 @@ impl Agent {
         let mut harvest = Harvest::default();
         let mut gone = BTreeSet::new();
         let transit = self.transit()?;
+        let owners = self.ownership(order);
+        let flush = |path: &RepoPath| match order.flush {
+            Flush::Now if owners.is_anothers(path) => Flush::Quiet,
+            flush => flush,
+        };
         let in_order =
             |path: &RepoPath| order.paths.as_ref().is_none_or(|only| only.iter().any(|one| path.starts_with(one)));
         self.drop_held_that_left()?;
         let waiting = self.tree.waiting();
         self.bulk = (waiting.len() > MANY).then(Bulk::default);
         for (path, waiting) in waiting {
-            if !in_order(&path) || !self.is_finished(&path, &waiting, order.flush) {
+            if !in_order(&path) || !self.is_finished(&path, &waiting, flush(&path)) {
                 continue;
             }
             let stale = self.saved.get().stale.contains_key(&path);
@@ -300,116 +290,6 @@ impl Agent {
         Ok(())
     }
 
-    fn commit_harvest(&mut self, order: &Order, harvest: Harvest) -> Result<(), Fault> {
-        self.capture_stale(order, &harvest)?;
-        let mut edits = TreeEdits::new();
-        let mut paths = Vec::new();
-        for (path, found) in &harvest.edits {
-            edits.insert(path.clone(), Some((found.blob, found.mode)));
-            paths.push(path.clone());
-        }
-        for path in &harvest.deletions {
-            edits.insert(path.clone(), None);
-            paths.push(path.clone());
-        }
-        if edits.is_empty() {
-            return Ok(());
-        }
-        self.note_stale_saves(&harvest);
-        paths.sort();
-        let tip = self.tip()?;
-        let base = self.repo.tree_id(tip).map_err(fault)?;
-        let tree = self.repo.write_tree(Some(base), &edits).map_err(fault)?;
-        if tree != base {
-            let author = self.author(order.session.as_ref());
-            let message = self.message(order.session.as_ref(), order.message.as_deref(), &paths);
-            let commit = self.make_commit(tree, &[tip], &author, &message)?;
-            failpoint::hit("capture.commit").map_err(fault)?;
-            self.set_pending(tip, commit, "capture")?;
-            failpoint::hit("capture.ref").map_err(fault)?;
-            self.check_recent()?;
-            self.report.captured.push(self.describe(commit, Some(tip), paths, order, &author));
-        }
-        self.tree.advance(&self.repo, self.tip()?).map_err(fault)?;
-        for (path, found) in &harvest.edits {
-            self.tree.settled(path, found.blob, &found.stat);
-            self.unhold(path)?;
-        }
-        for path in &harvest.deletions {
-            self.tree.forget(path);
-        }
-        let done: BTreeSet<RepoPath> = harvest.deletions;
-        self.saved.change(|saved| saved.deletions.retain(|path| !done.contains(path))).map_err(fault)?;
-        Ok(())
-    }
-
-    /// Files whose content derives from an older commit: captured beside the branch and brought together with it, as if somebody else had pushed
-    /// them, so that the change of upstream they do not know survives.
-    fn capture_stale(&mut self, order: &Order, harvest: &Harvest) -> Result<(), Fault> {
-        for (path, found) in &harvest.stale {
-            let Some(from) = self.saved.get().stale.get(path).copied() else { continue };
-            let now = found.as_ref().map(|found| (found.blob, found.mode));
-            let tip = self.tip()?;
-            let (at_tip, at_base) = (self.entry(tip, path)?, self.entry(from, path)?);
-            let blob = |side: Option<(Oid, FileMode)>| side.map(|(blob, _)| blob);
-            if blob(now) == blob(at_tip) {
-                self.saved.change(|saved| saved.stale.remove(path)).map_err(fault)?;
-                if let Some(found) = found {
-                    self.tree.settled(path, found.blob, &found.stat);
-                }
-                continue;
-            }
-            if blob(now) == blob(at_base) {
-                // Not edited: it only waits for its turn.
-                continue;
-            }
-            let edits = TreeEdits::from([(path.clone(), now)]);
-            let base = self.repo.tree_id(from).map_err(fault)?;
-            let tree = self.repo.write_tree(Some(base), &edits).map_err(fault)?;
-            let author = self.author(order.session.as_ref());
-            let message = self.message(order.session.as_ref(), order.message.as_deref(), std::slice::from_ref(path));
-            let side = self.make_commit(tree, &[from], &author, &message)?;
-            self.join_side(side, path, order)?;
-        }
-        Ok(())
-    }
-
-    /// What was on disk while it did not belong to the branch. Never landed; kept by a ref of its own, and pushed to the rescue namespace.
-    fn snapshot(&mut self, order: &Order, harvest: &Harvest) -> Result<(), Fault> {
-        let mut edits = TreeEdits::new();
-        for (path, found) in &harvest.edits {
-            self.snapshots.insert(path.clone(), (found.blob, found.mode));
-        }
-        for (path, found) in &harvest.stale {
-            if let Some(found) = found {
-                self.snapshots.insert(path.clone(), (found.blob, found.mode));
-            }
-        }
-        for (path, side) in &self.snapshots {
-            edits.insert(path.clone(), Some(*side));
-        }
-        if edits.is_empty() {
-            return Ok(());
-        }
-        let tip = self.tip()?;
-        let base = self.repo.tree_id(tip).map_err(fault)?;
-        let tree = self.repo.write_tree(Some(base), &edits).map_err(fault)?;
-        let before = self.repo.find_ref(&self.names.snapshot).map_err(fault)?;
-        let same = |commit: Oid| self.repo.tree_id(commit).is_ok_and(|there| there == tree);
-        if tree == base || before.is_some_and(same) {
-            return Ok(());
-        }
-        let paths: Vec<RepoPath> = edits.into_keys().collect();
-        let author = self.author(order.session.as_ref());
-        let message =
-            self.message(order.session.as_ref(), Some("what was on disk while the branch could not be moved"), &paths);
-        let parents: Vec<Oid> = before.into_iter().chain([tip]).collect();
-        let commit = self.make_commit(tree, &parents, &author, &message)?;
-        self.move_ref(&self.names.snapshot.clone(), before, Some(commit), "snapshot")?;
-        self.report.captured.push(self.describe(commit, parents.first().copied(), paths, order, &author));
-        Ok(())
-    }
-
     /// A person's `git gc --prune=now` may decide what to delete before a ref leads to our objects, and delete it after. What was written in the last
     /// minutes is looked for, and written again when it is gone.
     pub(super) fn check_recent(&mut self) -> Result<(), Fault> {
@@ -434,23 +314,6 @@ impl Agent {
             tracing::warn!(restored, "somebody's git gc --prune deleted objects that were just written: written again");
         }
         Ok(())
-    }
-
-    pub(super) fn describe(
-        &self,
-        oid: Oid,
-        parent: Option<Oid>,
-        paths: Vec<RepoPath>,
-        order: &Order,
-        author: &Signature,
-    ) -> Commit {
-        Commit {
-            oid,
-            parent,
-            paths,
-            session: order.session.as_ref().map(|session| session.id.clone()),
-            author: author.clone(),
-        }
     }
 
     /// When the next file will have rested.

@@ -6,9 +6,10 @@ use baft_repo::write::{Stamp, TreeEdits};
 use baft_repo::{Oid, RepoPath};
 
 use super::fault::{Fault, fault};
+use super::harvest::describe;
 use super::machine::Input;
 use super::saved::Touch;
-use super::{Agent, BroughtIn, Confirmed, Order, ParkedKind, failpoint, merge};
+use super::{Agent, BroughtIn, Confirmed, ParkedKind, SessionStamp, failpoint, merge};
 
 /// A result that is not in the files yet.
 #[derive(Debug, Clone)]
@@ -235,7 +236,7 @@ impl Agent {
     }
 
     /// Joins a side line (one file, edited on top of an older commit) with the newest capture.
-    pub(super) fn join_side(&mut self, side: Oid, path: &RepoPath, order: &Order) -> Result<(), Fault> {
+    pub(super) fn join_side(&mut self, side: Oid, path: &RepoPath, stamp: Option<&SessionStamp>) -> Result<(), Fault> {
         let tip = self.tip()?;
         let base = self.repo.merge_base(side, tip).map_err(fault)?;
         let tree_of = |commit| self.repo.tree_id(commit).map_err(fault);
@@ -243,11 +244,11 @@ impl Agent {
         let merged = merge::trees(&self.repo, base_tree, tree_of(side)?, tree_of(tip)?).map_err(fault)?;
         if merged.conflicts.is_empty() {
             let text = format!("Merge an edit of {path} that was made while it changed upstream");
-            let text = super::message::trailers(&text, &self.settings.agent, order.session.as_ref());
-            let author = self.author(order.session.as_ref());
+            let text = super::message::trailers(&text, &self.settings.agent, stamp);
+            let author = self.author(stamp);
             let joined = self.make_commit(merged.tree, &[tip, side], &author, &text)?;
             self.set_pending(tip, joined, "join")?;
-            self.report.captured.push(self.describe(joined, Some(tip), vec![path.clone()], order, &author));
+            self.report.captured.push(describe(joined, Some(tip), vec![path.clone()], stamp, &author));
             self.tree.advance(&self.repo, joined).map_err(fault)?;
         } else {
             self.record_parked(side, ParkedKind::Conflict, merged.conflicts, base, Confirmed::No)?;

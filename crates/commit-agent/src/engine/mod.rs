@@ -6,6 +6,7 @@ mod capture;
 mod commits;
 mod failpoint;
 mod fault;
+mod harvest;
 mod held;
 mod integrate;
 pub mod machine;
@@ -14,6 +15,7 @@ mod message;
 mod names;
 mod open;
 mod order;
+mod owners;
 mod park;
 mod policy;
 mod push;
@@ -40,6 +42,7 @@ use baft_repo::{FileMode, Oid, Repo, RepoError, RepoPath};
 pub use failpoint::FAILPOINTS;
 
 pub use order::*;
+pub use owners::{Owner, Owners};
 pub use settings::*;
 
 /// Why an agent cannot start.
@@ -118,6 +121,7 @@ impl Hints {
 pub struct Agent {
     settings: Settings,
     hints: Hints,
+    owners: Owners,
     transport: Arc<dyn Transport>,
     names: names::Names,
     files: names::Files,
@@ -182,6 +186,11 @@ impl Agent {
     #[must_use]
     pub fn hints(&self) -> Hints {
         self.hints.clone()
+    }
+
+    /// The sessions that are live on this clone are those of this list, from now on.
+    pub fn follow_sessions(&mut self, owners: Owners) {
+        self.owners = owners;
     }
 
     /// Notes what the file watch noticed.

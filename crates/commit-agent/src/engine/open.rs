@@ -92,6 +92,7 @@ impl Agent {
         tree.trust_index(&repo, &live);
         let (min, max) = settings.push.backoff;
         let mut agent = Self {
+            owners: super::Owners::default(),
             hints: Hints::default(),
             transport,
             names,

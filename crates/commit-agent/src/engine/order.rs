@@ -115,6 +115,15 @@ pub struct Order {
     pub deadline: Option<std::time::Instant>,
 }
 
+impl Order {
+    /// The words for a commit of a session, or of nobody: those that came with the order are for whoever gave it.
+    pub(super) fn words_for(&self, stamp: Option<&SessionStamp>) -> Option<&str> {
+        let (asker, owner) = (self.session.as_ref(), stamp);
+        let theirs = asker.map(|session| &session.id) == owner.map(|session| &session.id);
+        self.message.as_deref().filter(|_| theirs || asker.is_none())
+    }
+}
+
 /// One commit an agent made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {

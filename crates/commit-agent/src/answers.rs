@@ -45,7 +45,7 @@ pub(crate) fn run(cycle: &Cycle, session: Option<&str>) -> Result<CommitRunRespo
     files.dedup();
     let pushing = cycle.errors.iter().any(|error| error.step == Step::Push || error.step == Step::Fetch);
     Ok(CommitRunResponse {
-        commit: theirs().last().map(|commit| commit.oid.to_string()),
+        commit: theirs().next_back().map(|commit| commit.oid.to_string()),
         files,
         held: cycle.held.iter().map(held_payload).collect(),
         pushed: cycle.unpushed == 0 && !pushing && cycle.blocked.is_none(),

@@ -1,6 +1,8 @@
 //! What can be said on the command line.
 
 mod commit;
+mod preflight;
+mod session;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +15,19 @@ pub use commit::{
     AgentArgs, CommitArgs, CommitCommand, CommitStatusArgs, ConfirmArgs, EntityArgs, EntityCommand, NowArgs,
     ReleaseArgs, SetArgs, Shape,
 };
+pub use preflight::PreflightArgs;
+pub use session::{
+    EndArgs, FleetArgs, HistoryArgs, ListArgs, SessionArgs, SessionCommand, SessionStatusArgs, StartArgs,
+    SyncCheckArgs, SyncNowArgs, WatchArgs,
+};
 
 /// Keeps a team's git repository of YAML, the database built from it and the people working on it in step
 #[derive(Debug, clap::Parser)]
 #[command(name = "baft", version = crate::version_text(), max_term_width = 100)]
 #[command(
     after_help = "Start with `baft up`: it runs everything on this machine, on a sample repository or on yours.\n\
-    Exit codes: 0 ok, 1 failed, 2 wrong usage, 75 try again later, 78 wrong configuration."
+    Exit codes: 0 ok, 1 failed, 2 wrong usage, 75 try again later, 78 wrong configuration;\n\
+    of preflight also 3 undecided, 4 warnings with --strict."
 )]
 pub struct Cli {
     /// Folder of the fleet; without it the nearest .baft, then the fleet that is running, then ~/.local/share/baft
@@ -48,10 +56,14 @@ pub enum Command {
     Sync(SyncArgs),
     /// Commit and push what was saved, and see what is held back
     Commit(CommitArgs),
+    /// Work in a session: start, see what others pushed, bring it in, end
+    Session(SessionArgs),
     /// Change single entities
     Entity(EntityArgs),
     /// Show how the fleet is doing
     Status(StatusArgs),
+    /// Check whether everything that is needed is there, and say how to fix what is not
+    Preflight(PreflightArgs),
     /// Set up the NATS server a fleet uses
     Admin(AdminArgs),
     /// Print completions for a shell

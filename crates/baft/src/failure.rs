@@ -11,7 +11,7 @@ use baft_kit::Exit;
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// What failed, on what. Empty when there is nobody to tell: the reader of the output has gone.
+    /// What failed, on what. Empty when there is nothing to add, or nobody to tell: the reader of the output has gone.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -40,6 +40,12 @@ impl Failure {
     #[must_use]
     pub fn usage(message: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, ..Self::new(message) }
+    }
+
+    /// Everything was said already; only the exit code is left.
+    #[must_use]
+    pub fn said(exit: Exit) -> Self {
+        Self { exit, message: String::new(), hint: None }
     }
 
     /// Adds what to do about it.

@@ -17,10 +17,12 @@ pub mod database;
 mod events;
 pub mod failure;
 pub mod output;
+mod preflight;
 mod query;
 mod reach;
 pub mod runtime;
 mod search;
+mod session;
 pub mod snippet;
 mod status;
 pub mod up;
@@ -77,7 +79,9 @@ fn dispatch(cli: &Cli, around: &Surroundings) -> Result<(), Failure> {
         Command::Sync(args) => client(ask::sync(args, &workspace()?))?,
         Command::Commit(args) => client(commit::run(args, &workspace()?))?,
         Command::Entity(args) => client(commit::entity(args, &workspace()?))?,
+        Command::Session(args) => client(session::run(args, &workspace()?, around))?,
         Command::Status(args) => client(status::run(args, &workspace()?))?,
+        Command::Preflight(args) => client(preflight::run(args, &workspace()?))?,
         Command::Admin(args) => match &args.command {
             AdminCommand::Init(args) => client(admin::init(args, &workspace()?))?,
         },

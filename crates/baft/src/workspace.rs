@@ -116,6 +116,8 @@ pub struct Surroundings {
     pub current: PathBuf,
     /// The folder for this user's data, `~/.local/share` by default.
     pub data_home: Option<PathBuf>,
+    /// The folder for what this user's programs remember, `~/.local/state` by default.
+    pub state_home: Option<PathBuf>,
     /// Where running fleets register.
     pub registry: Option<Registry>,
 }
@@ -134,6 +136,7 @@ impl Surroundings {
         Self {
             current: std::env::current_dir().unwrap_or_default(),
             data_home: variable("XDG_DATA_HOME").or_else(|| below_home(".local/share")),
+            state_home: variable("XDG_STATE_HOME").or_else(|| below_home(".local/state")),
             registry: runtime.map(|folder| Registry::at(folder.join("baft"))),
         }
     }
@@ -205,6 +208,7 @@ mod tests {
         let around = Surroundings {
             current,
             data_home: Some(folder.path().join("data")),
+            state_home: Some(folder.path().join("state")),
             registry: Some(Registry::at(folder.path().join("run"))),
         };
         Scene { folder, around }

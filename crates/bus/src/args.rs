@@ -72,6 +72,15 @@ impl NatsArgs {
         if self.enabled() { self.target().map(drop) } else { Ok(()) }
     }
 
+    /// Host and port of every server, without connecting.
+    ///
+    /// # Errors
+    /// As for [`Self::check`].
+    pub fn addresses(&self) -> Result<Vec<(String, u16)>, BusError> {
+        let target = self.target()?;
+        Ok(target.servers.iter().map(|server| (server.host().to_owned(), server.port())).collect())
+    }
+
     pub(crate) fn target(&self) -> Result<Target, BusError> {
         let list = self.nats_url.as_deref().unwrap_or_default();
         let mut servers = Vec::new();

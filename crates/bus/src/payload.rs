@@ -7,6 +7,7 @@ mod commit;
 mod git;
 mod import;
 mod misc;
+mod preflight;
 mod session;
 
 pub use commit::{
@@ -23,6 +24,9 @@ pub use import::{
     ImportRunResponse, ImportStatus, QuarantinedFile,
 };
 pub use misc::{DaemonStarted, DaemonStopping, Empty};
+pub use preflight::{
+    CheckReport, CheckStatus, PreflightChanged, PreflightReport, PreflightRunRequest, PreflightSummary, PreflightTool,
+};
 pub use session::{
     IfLive, Liveness, Pending, ServiceState, SessionChanged, SessionChecks, SessionClient, SessionEndRequest,
     SessionEndResponse, SessionEnded, SessionGetRequest, SessionGetResponse, SessionHeartbeatRequest,

@@ -157,6 +157,7 @@ fn requests_and_answers_keep_their_form() {
             quarantined: vec![QuarantinedFile { path: "data/a.yaml".into(), line: 12, message: "tab".into() }],
             published_at: Some("2026-03-01T09:30:00.000Z".into()),
             bytes: 12_345_678,
+            reconciled_at: None,
         },
     );
     // What a person types with `nats req`.
@@ -335,4 +336,64 @@ fn a_long_list_of_changes_is_cut_to_what_an_event_takes() {
     }
     let few = vec![ChangedFile { path: "a".into(), status: ChangeStatus::Deleted }];
     assert_eq!(cap_changes(few.clone()), (few, false));
+}
+
+#[test]
+fn preflight_keeps_its_form() {
+    event(PreflightChanged {
+        check: "BAFT-N001".into(),
+        title: "NATS reachable".into(),
+        from: CheckStatus::Pass,
+        to: CheckStatus::Fail,
+        message: "NATS refuses connections (nats:4222)".into(),
+        hint: Some("start it: nats-server -js".into()),
+    });
+    message(
+        "preflight.run.request",
+        PreflightRunRequest { profile: Some("local".into()), only: vec!["BAFT-N001".into()] },
+    );
+    message(
+        "preflight.run.response",
+        PreflightReport {
+            schema: "baft.preflight/1".into(),
+            run_id: "01J9Z3W5Q6M8T7R2K4N1B0V9XC".into(),
+            profile: "local".into(),
+            tool: PreflightTool { name: "preflight-probe".into(), version: "0.1.0".into(), revision: "dev".into() },
+            started_at: "2026-03-01T09:30:00.000Z".into(),
+            duration_ms: 120,
+            summary: PreflightSummary { total: 2, passed: 0, warnings: 0, failed: 1, skipped: 1, undecided: 0 },
+            checks: vec![
+                CheckReport {
+                    id: "BAFT-N001".into(),
+                    category: "nats".into(),
+                    title: "NATS reachable".into(),
+                    status: CheckStatus::Fail,
+                    blocking: true,
+                    message: "NATS refuses connections (nats:4222)".into(),
+                    because: None,
+                    hint: Some("start it: nats-server -js".into()),
+                    doc: "docs/preflight.md#baft-n001".into(),
+                    evidence: json!({ "address": "nats:4222" }).as_object().unwrap().clone(),
+                    started_at: "2026-03-01T09:30:00.000Z".into(),
+                    duration_ms: 7,
+                    attempts: 1,
+                },
+                CheckReport {
+                    id: "BAFT-N004".into(),
+                    category: "nats".into(),
+                    title: "NATS accepts the user".into(),
+                    status: CheckStatus::Skip,
+                    blocking: true,
+                    message: "needs BAFT-N001".into(),
+                    because: Some("BAFT-N001".into()),
+                    hint: None,
+                    doc: "docs/preflight.md#baft-n004".into(),
+                    evidence: serde_json::Map::new(),
+                    started_at: "2026-03-01T09:30:00.000Z".into(),
+                    duration_ms: 0,
+                    attempts: 0,
+                },
+            ],
+        },
+    );
 }

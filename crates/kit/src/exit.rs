@@ -12,6 +12,10 @@ pub enum Exit {
     Failure = 1,
     /// The command line was not understood.
     Usage = 2,
+    /// What was to be checked could not be found out.
+    Undecided = 3,
+    /// Only warnings, where they were to count.
+    Warned = 4,
     /// Nothing is wrong here, but something needed is not there yet: try again later (`EX_TEMPFAIL`).
     TryAgain = 75,
     /// The configuration is wrong; starting again without changing it is useless (`EX_CONFIG`).
@@ -44,7 +48,7 @@ mod tests {
 
     #[test]
     fn the_codes_are_those_scripts_and_charts_rely_on() {
-        let codes = [Exit::Ok, Exit::Failure, Exit::Usage, Exit::TryAgain, Exit::Config].map(Exit::code);
-        assert_eq!(codes, [0, 1, 2, 75, 78]);
+        let codes = [Exit::Ok, Exit::Failure, Exit::Usage, Exit::Undecided, Exit::Warned, Exit::TryAgain, Exit::Config];
+        assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4, 75, 78]);
     }
 }

@@ -35,6 +35,16 @@ use server::Server;
 /// A longer log is begun anew.
 const LOG_LIMIT: u64 = 10 << 20;
 
+/// Where a clone came from, if it says.
+pub(crate) fn origin_of(clone: &Path) -> Option<String> {
+    git_config(clone, "remote.origin.url")
+}
+
+/// What git is told in a folder, by its configuration or this person's.
+pub(crate) fn git_config(folder: &Path, key: &str) -> Option<String> {
+    sample::git(folder, sample::Whose::Theirs, &["config", key]).ok().filter(|value| !value.is_empty())
+}
+
 /// Runs the fleet until told to stop, or once.
 #[must_use]
 pub fn run(args: &UpArgs, named: Option<&Path>, around: &Surroundings) -> ExitCode {

@@ -167,4 +167,7 @@ pub struct ImportStatus {
     pub published_at: Option<String>,
     /// Size of the database file.
     pub bytes: u64,
+    /// When it was last found to be what the source says, RFC 3339; nothing needs to have changed then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconciled_at: Option<String>,
 }

@@ -29,8 +29,8 @@ fn with_unknown_fields(value: &Value) -> Value {
             let mut fields: serde_json::Map<String, Value> = fields
                 .iter()
                 .map(|(name, value)| match name.as_str() {
-                    // What an entity is set to is the caller's.
-                    "set" => (name.clone(), value.clone()),
+                    // What an entity is set to, and what a check found, is anything.
+                    "set" | "evidence" => (name.clone(), value.clone()),
                     _ => (name.clone(), with_unknown_fields(value)),
                 })
                 .collect();

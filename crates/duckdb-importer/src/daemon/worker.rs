@@ -212,6 +212,7 @@ impl Worker {
             status.importing = false;
             status.failure = None;
             status.import.commit = commit;
+            status.import.reconciled_at = Some(baft_kit::time::now_rfc3339());
         });
     }
 
@@ -252,7 +253,11 @@ impl Worker {
             quarantined: quarantined.collect(),
             published_at: Some(manifest.published_at),
             bytes: manifest.bytes,
+            reconciled_at: None,
         };
-        self.status.send_modify(|status| status.import = import);
+        self.status.send_modify(|status| {
+            let reconciled_at = status.import.reconciled_at.take();
+            status.import = ImportStatus { reconciled_at, ..import };
+        });
     }
 }

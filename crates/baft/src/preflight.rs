@@ -1,0 +1,97 @@
+//! `baft preflight`: is everything there that is needed, and if not, what would help?
+
+use std::path::Path;
+use std::sync::Arc;
+
+use baft_bus::NatsArgs;
+use baft_bus::payload::{CheckStatus, PreflightReport, PreflightRunRequest};
+use baft_kit::Exit;
+use baft_preflight_probe::{Broker, Fleet, Good, Order, Output, Scene, render};
+
+use crate::ask::{explain, watched};
+use crate::cli::PreflightArgs;
+use crate::failure::Failure;
+use crate::output::{Out, Style};
+use crate::reach;
+use crate::runtime::{Runtime, Source};
+use crate::workspace::Workspace;
+
+/// Checks, prints, and ends as the report says.
+///
+/// # Errors
+/// Something is not as it must be; the report has said what.
+pub async fn run(args: &PreflightArgs, workspace: &Workspace) -> Result<(), Failure> {
+    let good = if args.strict { Good::Strictly } else { Good::WithWarnings };
+    let report = if args.remote { ask(args, workspace).await? } else { here(args, workspace, good).await? };
+    let output = if args.json { Output::Json } else { args.output };
+    let mut out = Out::new();
+    let style = out.style();
+    let paint = move |status: CheckStatus, label: &str| coloured(style, status, label);
+    out.line(render::render(&report, output, &paint).trim_end())?;
+    out.flush()?;
+    match render::exit(&report, good) {
+        Exit::Ok => Ok(()),
+        exit => Err(Failure::said(exit)),
+    }
+}
+
+async fn here(args: &PreflightArgs, workspace: &Workspace, good: Good) -> Result<PreflightReport, Failure> {
+    let scene = Arc::new(scene(args, workspace)?);
+    let order =
+        Order { profile: Some(args.profile), only: args.only.clone(), deadline: args.timeout, wait: args.wait, good };
+    let checked = watched("checking", baft_preflight_probe::run(&scene, &order)).await;
+    checked.map_err(|error| Failure::usage(format!("--only: {error}")))
+}
+
+async fn ask(args: &PreflightArgs, workspace: &Workspace) -> Result<PreflightReport, Failure> {
+    let bus = reach::connect(&args.nats, workspace).await?;
+    let request = PreflightRunRequest { profile: None, only: args.only.clone() };
+    let answer = watched("checking", bus.request("preflight.run", &request, args.timeout)).await;
+    reach::disconnect(bus).await;
+    answer.map_err(|error| explain(error, "preflight-probe"))
+}
+
+/// What is looked at: what the options say, and where they do not, the fleet that runs here.
+fn scene(args: &PreflightArgs, workspace: &Workspace) -> Result<Scene, Failure> {
+    let mut scene = args.scene.scene(args.profile).map_err(|error| Failure::config(error.to_string()))?;
+    scene.database = Some(workspace.database());
+    scene.sql = Some(Arc::new(first_value));
+    scene.nats = args.nats.clone();
+    if scene.disks.is_empty() {
+        scene.disks = [Some(workspace.root().to_owned()), scene.root.clone()].into_iter().flatten().collect();
+    }
+    if let Some(runtime) = Runtime::of(workspace) {
+        if !scene.nats.enabled()
+            && let Some(nats) = &runtime.nats
+        {
+            scene.nats = NatsArgs { nats_subject_prefix: args.nats.nats_subject_prefix.clone(), ..nats.args() };
+        }
+        scene.agent = runtime.agent.as_ref().map(|agent| agent.name.clone());
+        let (follows, clone) = match &runtime.source {
+            Source::Remote { repo, .. } => (repo.clone(), runtime.agent.map(|agent| agent.clone)),
+            Source::Clone { path } => (path.display().to_string(), Some(path.clone())),
+        };
+        scene.clone = clone;
+        let broker = if runtime.nats.is_some() { Broker::Running } else { Broker::None };
+        scene.fleet = Some(Fleet { follows, broker });
+    }
+    Ok(scene)
+}
+
+/// The first value a query gives, as text.
+fn first_value(database: &Path, query: &str) -> Result<String, String> {
+    let workspace = Workspace::at(database.parent().unwrap_or(database));
+    let database = crate::database::Database::open(&workspace).map_err(|failure| failure.message)?;
+    let text = format!("SELECT CAST(COLUMNS(*) AS VARCHAR) FROM ({query}) LIMIT 1");
+    let value: Result<Option<String>, _> = database.connection().query_row(&text, [], |row| row.get(0));
+    value.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+}
+
+fn coloured(style: Style, status: CheckStatus, label: &str) -> String {
+    match status {
+        CheckStatus::Pass => style.green(label),
+        CheckStatus::Warn | CheckStatus::Unknown => style.yellow(label),
+        CheckStatus::Fail | CheckStatus::Error => style.red(label),
+        CheckStatus::Skip => style.dim(label),
+    }
+}

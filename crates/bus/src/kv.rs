@@ -4,6 +4,7 @@
 //! an expiry marker there loses the time to live, and a "wrong last sequence" there does not tell whether the write that
 //! came first was our own. Here every write carries a nonce, which is read back in that case.
 
+mod changes;
 mod follow;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::error::BusError;
 use crate::headers;
 use crate::jetstream::{NO_MESSAGE_FOUND, WRONG_LAST_SEQUENCE, is_code};
 
+pub use changes::{Bell, Changed, Position, Ring};
 pub use follow::Change;
 
 const NONCE: &str = "Baft-Write-Nonce";
@@ -77,6 +79,8 @@ enum Expect {
 
 struct Last {
     revision: u64,
+    value: Bytes,
+    created: String,
     tombstone: bool,
     nonce: Option<String>,
 }
@@ -255,7 +259,9 @@ impl Bucket {
             })
         };
         let tombstone = header(OPERATION).is_some() || header(MARKER).is_some();
-        Ok(Some(Last { revision, tombstone, nonce: header(NONCE) }))
+        let value = message["data"].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default().into();
+        let created = message["time"].as_str().unwrap_or_default().to_owned();
+        Ok(Some(Last { revision, value, created, tombstone, nonce: header(NONCE) }))
     }
 
     fn stream(&self) -> String {

@@ -251,6 +251,7 @@ fn what_is_written_into_the_bucket_keeps_its_form() {
         StoredSession {
             record: record(),
             steps: 3,
+            opened: true,
             request_id: Some("r-1".into()),
             task: Some(Task {
                 kind: TaskKind::End,
@@ -270,6 +271,7 @@ fn an_epoch_that_its_own_write_gave_is_that_of_the_entry() {
     let stored = StoredSession {
         record: fresh.clone(),
         steps: 1,
+        opened: false,
         request_id: None,
         task: None,
         pending: vec![transition(), SessionTransition { record: fresh, ..transition() }],

@@ -178,3 +178,52 @@ async fn who_follows_a_bucket_knows_what_it_holds_also_after_the_broker_was_gone
     shutdown.cancel();
     follower.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_bucket_can_be_followed_from_any_position() {
+    let (_server, bus) = ready().await;
+    let bucket = Bucket::open(&bus, "SESSIONS");
+    assert_eq!(bucket.changes(1).await.unwrap(), []);
+    let first = bucket.create("s.a", Bytes::from("1")).await.unwrap();
+    for n in 0..600 {
+        bucket.create(&format!("s.n{n}"), Bytes::from("x")).await.unwrap();
+    }
+    let second = bucket.update("s.a", Bytes::from("2"), first).await.unwrap();
+    bucket.delete("s.n0").await.unwrap();
+    let mut seen = std::collections::BTreeMap::new();
+    let mut next = 1;
+    loop {
+        let changes = bucket.changes(next).await.unwrap();
+        let Some(last) = changes.last() else { break };
+        assert!(changes.is_sorted_by_key(|change| change.revision));
+        next = last.revision + 1;
+        seen.extend(changes.into_iter().map(|change| (change.key.clone(), change)));
+    }
+    assert_eq!(seen.len(), 601);
+    assert_eq!((seen["s.a"].revision, seen["s.a"].entry.as_ref().unwrap().value.as_ref()), (second, &b"2"[..]));
+    assert_eq!(seen["s.n0"].entry, None);
+    let position = bucket.position().await.unwrap();
+    assert_eq!(position.last + 1, next);
+    assert!(!position.created.is_empty());
+    let newest = bucket.newest("s.a").await.unwrap().unwrap();
+    assert_eq!((newest.revision, newest.value.as_ref()), (second, &b"2"[..]));
+    assert_eq!((bucket.newest("s.n0").await.unwrap(), bucket.newest("s.none").await.unwrap()), (None, None));
+}
+
+#[tokio::test]
+async fn the_bell_has_rung_by_the_time_a_write_is_acknowledged() {
+    let (server, bus) = ready().await;
+    let bucket = Bucket::open(&bus, "SESSIONS");
+    let mut bell = bucket.bell().await.unwrap();
+    let other = Bucket::open(&connect(&server, "other").await, "SESSIONS");
+    for n in 0..50 {
+        let key = format!("s.{n}");
+        let revision = other.create(&key, Bytes::from("1")).await.unwrap();
+        other.update(&key, Bytes::from("2"), revision).await.unwrap();
+        // Something that comes over the same connection after the acknowledgement.
+        bucket.position().await.unwrap();
+        let rung: Vec<_> = bell.drain().into_iter().map(|ring| (ring.key, ring.expected)).collect();
+        assert_eq!(rung, [(key.clone(), Some(0)), (key, Some(revision))]);
+    }
+    assert!(bus.connection().is_some());
+}

@@ -12,6 +12,9 @@ pub struct StoredSession {
     pub record: SessionRecord,
     /// How many steps its life has had.
     pub steps: u64,
+    /// Whether its start ever came through.
+    #[serde(default)]
+    pub opened: bool,
     /// The id of the request that started it, so that a repeated one finds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,

@@ -1,0 +1,77 @@
+//! The binary: from the command line to an exit code.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use baft_bus::{Bus, Identity};
+use baft_kit::admin::Admin;
+use baft_kit::config::ConfigError;
+use baft_kit::metrics::Metrics as Registry;
+use baft_kit::ready::Readiness;
+use baft_kit::shutdown::Shutdown;
+use baft_kit::{Exit, health, log, runtime};
+
+use crate::args::{Cli, Command};
+use crate::daemon::{Context, Daemon};
+use crate::error::RegistryError;
+use crate::settings::Settings;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli: Cli = baft_kit::config::parse();
+    if let Some(Command::Healthcheck) = cli.command {
+        return health::healthcheck(cli.common.admin_addr, "/readyz").into();
+    }
+    let checked = cli.settings().and_then(|settings| {
+        let url = cli.nats.nats_url.as_deref().unwrap_or_default();
+        if !cli.nats.enabled() {
+            return Err(ConfigError::new("--nats-url", url, RegistryError::NoNats.to_string()));
+        }
+        cli.nats.check().map_err(|error| ConfigError::new("--nats-url", url, error.to_string()))?;
+        Ok(settings)
+    });
+    let settings = match checked {
+        Ok(settings) => settings,
+        Err(error) => return error.report().into(),
+    };
+    runtime::run("session-registry", 2, async move {
+        match run(cli, settings).await {
+            Ok(exit) => exit,
+            Err(error) => {
+                tracing::error!("{error}");
+                error.exit()
+            }
+        }
+    })
+}
+
+async fn run(cli: Cli, settings: Settings) -> Result<Exit, RegistryError> {
+    let log = log::init(&cli.common)
+        .map_err(|error| ConfigError::new("--log-level", &cli.common.log_level, error.to_string()))?;
+    let shutdown = Shutdown::install(cli.common.shutdown_grace)
+        .map_err(|source| RegistryError::Io { what: "installing the signal handlers", source })?;
+    tracing::info!(build = %crate::BUILD, "starting");
+    let registry = Registry::new("session_registry", crate::BUILD);
+    let readiness = Readiness::new();
+    let me = Identity::of_this_host("session-registry", env!("CARGO_PKG_VERSION"));
+    let bus = Bus::connect(&cli.nats, me, Some(&registry)).await?;
+    let context = Context {
+        metrics: registry.clone(),
+        readiness: readiness.clone(),
+        bus: Some(bus.clone()),
+        shutdown: shutdown.token(),
+    };
+    let daemon = Daemon::start(settings, context)?;
+    let admin = Admin { metrics: registry, readiness, pulses: vec![daemon.pulse()], build: crate::BUILD, log };
+    let _admin = admin
+        .serve(cli.common.admin_addr, None, shutdown.token())
+        .await
+        .map_err(|error| ConfigError::new("--admin-addr", cli.common.admin_addr, error.to_string()))?;
+    let result = tokio::select! {
+        result = daemon.finished() => result,
+        error = bus.failed() => Err(error.into()),
+    };
+    let exit = shutdown.finish(async { bus.drain(Duration::from_secs(2)).await }).await;
+    result.map(|()| exit)
+}

@@ -98,9 +98,10 @@ fn a_kill_between_any_two_steps_is_repaired_by_itself() {
             assert_eq!(scene.on_remote("shared.txt").as_deref(), Some("theirs\n"), "{at}");
         }
     }
-    let elsewhere = ["settle.exchanged", "move.stale", "quarantine.held", "apply.pending", "close.branch"];
+    let rare = rare::ALL.iter().map(|(name, _)| *name).chain(["apply.pending"]);
+    let elsewhere: BTreeSet<&str> = rare.collect();
     let missed: Vec<_> =
-        FAILPOINTS.iter().filter(|name| !passed.contains(*name) && !elsewhere.contains(name)).collect();
+        FAILPOINTS.iter().filter(|name| !passed.contains(*name) && !elsewhere.contains(*name)).collect();
     assert!(missed.is_empty(), "never reached: {missed:?}");
 }
 
@@ -115,23 +116,149 @@ fn a_step_that_fails_anywhere_is_done_later() {
 }
 
 #[test]
-fn a_kill_during_apply_applies_all_or_nothing() {
+fn a_kill_or_a_failure_during_apply_applies_all_or_nothing() {
+    let mut passed = BTreeSet::new();
     for name in FAILPOINTS.iter().filter(|name| ["apply", "land", "move"].iter().any(|part| name.starts_with(part))) {
-        let mut scene = Scene::new(&[("shared.txt", "base\n"), ("a.yaml", "a: 1\n")]);
-        drop(scene.open());
-        scene.save("a.yaml", "a: 2\n");
-        let killed = child::run_once(&scene, "apply", &format!("{name}:abort:1"));
+        for how in ["abort", "error"] {
+            let mut scene = Scene::new(&[("shared.txt", "base\n"), ("a.yaml", "a: 1\n")]);
+            drop(scene.open());
+            scene.save("a.yaml", "a: 2\n");
+            let at = format!("{name}:{how}:1");
+            if child::run_once(&scene, "apply", &at) {
+                passed.insert(*name);
+            }
+            let mut agent = scene.open();
+            cycle(&mut agent);
+            let (one, two) = (scene.on_remote("applied.yaml"), scene.on_remote("shared.txt"));
+            match one.as_deref() {
+                Some("by: request\n") => assert_eq!(two.as_deref(), Some("by request\n"), "{at}"),
+                None => assert_eq!(two.as_deref(), Some("base\n"), "{at}"),
+                other => panic!("{at}: {other:?}"),
+            }
+            assert_eq!(scene.on_remote("a.yaml").as_deref(), Some("a: 2\n"), "{at}");
+            assert_eq!(baft_tests::model::status(&scene.clone_path()), "", "{at}");
+            scene.check();
+        }
+    }
+    assert!(passed.contains("apply.pending"), "{passed:?}");
+}
+
+/// Steps that only something out of the ordinary leads to.
+mod rare {
+    use super::{Scene, child, cycle};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use baft_tests::git::GitHttp;
+    use baft_tests::{Process, wait_until};
+
+    /// What leads to a step: makes the scene, and runs a child through it.
+    type Lead = fn(&str) -> (Scene, Process, Option<GitHttp>);
+
+    pub const ALL: &[(&str, Lead)] =
+        &[("move.stale", busy), ("settle.exchanged", busy), ("quarantine.held", refused), ("close.branch", returned)];
+
+    /// Somebody has a file open for writing while upstream's change of it comes in.
+    fn busy(at: &str) -> (Scene, Process, Option<GitHttp>) {
+        let mut scene = Scene::new(&[("a.yaml", "a: 1\n"), ("b.yaml", "b: 1\n")]);
+        cycle(&mut scene.open());
+        scene.others_push(&[("a.yaml", "a: 2\n"), ("b.yaml", "b: 2\n")]);
+        let writer = std::fs::OpenOptions::new().append(true).open(scene.clone_path().join("b.yaml")).unwrap();
+        let marker = format!("{}.cycled", scene.clone_path().display());
+        let mut child = child::start(&scene, "loop", Some(at));
+        wait_until("a cycle that finds the file busy", Duration::from_secs(30), || {
+            (Path::new(&marker).exists() || !child.is_running()).then_some(())
+        });
+        drop(writer);
+        (scene, child, None)
+    }
+
+    /// The server refuses one content.
+    fn refused(at: &str) -> (Scene, Process, Option<GitHttp>) {
+        let mut scene = Scene::new(&[("a.yaml", "a: 1\n"), ("b.yaml", "b: 1\n")]);
+        // Pushes to a folder run no hook.
+        let http = scene.remote.serve_http();
+        scene.settings.remote.url = http.url();
+        cycle(&mut scene.open());
+        let hook = scene.remote.bare().join("hooks/pre-receive");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        let script = "#!/bin/sh\nwhile read old new ref; do
+            git show $new:a.yaml 2>/dev/null | grep -q FORBIDDEN && { echo 'a.yaml is not allowed' >&2; exit 1; }; done; exit 0\n";
+        std::fs::write(&hook, script).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        scene.save("a.yaml", "a: FORBIDDEN\n");
+        scene.save("b.yaml", "b: 2\n");
+        let child = child::start_on(&scene.clone_path(), &http.url(), "main", "loop", Some(at));
+        (scene, child, Some(http))
+    }
+
+    /// Somebody merged a rescue branch upstream.
+    fn returned(at: &str) -> (Scene, Process, Option<GitHttp>) {
+        let mut scene = Scene::new(&[("a.yaml", "a: 1\n"), ("b.txt", "b\n")]);
         let mut agent = scene.open();
         cycle(&mut agent);
-        let (one, two) = (scene.on_remote("applied.yaml"), scene.on_remote("shared.txt"));
-        match one.as_deref() {
-            Some("by: request\n") => assert_eq!(two.as_deref(), Some("by request\n"), "{name} {killed}"),
-            None => assert_eq!(two.as_deref(), Some("base\n"), "{name} {killed}"),
-            other => panic!("{name}: {other:?}"),
-        }
-        assert_eq!(scene.on_remote("a.yaml").as_deref(), Some("a: 2\n"), "{name}");
-        scene.check();
+        scene.save("b.txt", "ours\n");
+        scene.others_push(&[("b.txt", "theirs\n")]);
+        cycle(&mut agent);
+        drop(agent);
+        let branch = scene.remote_branches().pop().unwrap();
+        scene.remote.git(&["fetch", "-q", "origin", &branch]);
+        scene.remote.git(&["merge", "-q", "-s", "ours", "-m", "decided", "FETCH_HEAD"]);
+        scene.remote.git(&["push", "-q", "origin", "HEAD:main"]);
+        let head = scene.remote.head();
+        scene.model.pushed(&head);
+        let child = child::start(&scene, "loop", Some(at));
+        (scene, child, None)
     }
+}
+
+#[test]
+fn a_kill_at_a_step_that_is_rarely_reached_is_repaired_by_itself() {
+    for (name, lead) in rare::ALL {
+        let at = format!("{name}:abort:1");
+        let (scene, mut child, _http) = lead(&at);
+        let status = child.wait(Duration::from_secs(60));
+        assert!(!status.success(), "{at} was not reached");
+        rare_settles(&scene, name, &at);
+    }
+}
+
+#[test]
+fn a_step_that_is_rarely_reached_and_fails_is_done_later() {
+    for (name, lead) in rare::ALL {
+        let at = format!("{name}:error:1");
+        let (scene, mut child, _http) = lead(&at);
+        let marker = format!("{}.cycled", scene.clone_path().display());
+        for _ in 0..2 {
+            let _ = std::fs::remove_file(&marker);
+            wait_until("a cycle", Duration::from_secs(30), || std::fs::metadata(&marker).ok());
+        }
+        child.kill();
+        rare_settles(&scene, name, &at);
+    }
+}
+
+fn rare_settles(scene: &Scene, name: &str, at: &str) {
+    let mut agent = scene.open();
+    for _ in 0..3 {
+        any_cycle(&mut agent);
+    }
+    let done = cycle(&mut agent);
+    assert!(done.unpushed == 0 && done.blocked.is_none(), "{at}: {done:#?}");
+    let refused = name == "quarantine.held";
+    if refused {
+        assert_eq!(scene.on_remote("a.yaml").as_deref(), Some("a: 1\n"), "{at}");
+        assert_eq!(scene.read("a.yaml"), "a: FORBIDDEN\n", "{at}: the file stays");
+        assert_eq!(scene.on_remote("b.yaml").as_deref(), Some("b: 2\n"), "{at}");
+    } else {
+        assert_eq!(baft_tests::model::status(&scene.clone_path()), "", "{at}");
+        assert_eq!(scene.remote_branches(), Vec::<String>::new(), "{at}");
+    }
+    if ["move.stale", "settle.exchanged"].contains(&name) {
+        assert_eq!((scene.read("a.yaml").as_str(), scene.read("b.yaml").as_str()), ("a: 2\n", "b: 2\n"), "{at}");
+    }
+    scene.check();
 }
 
 fn rounds() -> u32 {

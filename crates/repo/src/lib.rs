@@ -16,6 +16,7 @@ mod diff;
 mod error;
 mod ffi;
 pub mod index;
+mod keep;
 pub mod live;
 pub mod lock;
 mod oid;

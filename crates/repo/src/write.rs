@@ -30,7 +30,7 @@ struct Name<'a> {
     below: Vec<PathEdit<'a>>,
 }
 
-/// How large and how many the objects are that are remembered.
+/// How large and how many the objects are that are remembered. Larger ones are kept in packs.
 const LARGEST_NOTED: usize = 256 << 10;
 const MOST_NOTED: usize = 1_000;
 /// How often an object is written that vanishes at once.
@@ -93,49 +93,11 @@ impl Repo {
         if copied != size {
             return Err(RepoError::NotFound { what: "the rest of a file that became shorter".to_owned() });
         }
-        writer.finalize().map(Oid::from).map_err(fail)
-    }
-
-    /// Stores many blobs as one pack, with two syncs in the place of two for each.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn write_blobs(&self, contents: &[Vec<u8>]) -> Result<Vec<Oid>, RepoError> {
-        let fail = |e| self.unwritten("writing a pack", e);
-        // A handle of its own, whose objects stay in memory until they are in the pack.
-        let aside = git2::Repository::open(self.git_dir()).map_err(fail)?;
-        let odb = aside.odb().map_err(fail)?;
-        let mut builder = aside.packbuilder().map_err(fail)?;
-        let mut oids = Vec::with_capacity(contents.len());
-        let memory = odb.add_new_mempack_backend(1000).map_err(fail)?;
-        let mut new = 0;
-        for content in contents {
-            let oid = Oid::of_blob(content);
-            if !self.contains(oid) {
-                odb.write(ObjectType::Blob, content).map_err(fail)?;
-                builder.insert_object(oid.git(), None).map_err(fail)?;
-                new += 1;
-            }
-            oids.push(oid);
+        let oid = writer.finalize().map_err(fail)?;
+        if length > LARGEST_NOTED {
+            self.keep_object(oid)?;
         }
-        if new > 0 {
-            let target = self.git.odb().map_err(fail)?;
-            let mut writer = target.packwriter().map_err(fail)?;
-            let mut failed = None;
-            let written = builder.foreach(|chunk| {
-                failed = std::io::Write::write_all(&mut writer, chunk).err();
-                failed.is_none()
-            });
-            match (failed, written) {
-                (Some(e), _) => return Err(RepoError::io("writing a pack in", self.git_dir(), e)),
-                (None, written) => written.map_err(fail)?,
-            }
-            writer.commit().map_err(fail)?;
-            let folder = self.git_dir().join("objects/pack");
-            baft_kit::durable::sync_dir(&folder).map_err(|e| RepoError::io("syncing", folder, e))?;
-        }
-        memory.reset().map_err(fail)?;
-        Ok(oids)
+        Ok(oid.into())
     }
 
     /// The tree that has these edits over `base` (nothing means empty). Costs by what changes. Folders that become empty vanish; a file may take a
@@ -235,7 +197,11 @@ impl Repo {
                 Err(e) => return Err(RepoError::git(doing, e)),
             };
             if size > LARGEST_NOTED {
-                return Ok(oid.into());
+                match self.keep_object(oid) {
+                    // Gone before it was in the pack.
+                    Err(_) if tries < MOST_WRITES && !self.is_there(oid) => continue,
+                    kept => return kept.map(|()| oid.into()),
+                }
             }
             let Ok(object) = odb.read(oid) else { continue };
             let mut all = self.written.borrow_mut();
@@ -245,6 +211,11 @@ impl Repo {
             }
             return Ok(oid.into());
         }
+    }
+
+    /// Whether an object is on the disk, whatever this handle remembers of it.
+    fn is_there(&self, oid: git2::Oid) -> bool {
+        git2::Repository::open(self.git_dir()).and_then(|fresh| Ok(fresh.odb()?.exists(oid))).unwrap_or(false)
     }
 
     /// Small objects that were written through this handle since the last call. For writing them again: a person's `git gc --prune=now` decides

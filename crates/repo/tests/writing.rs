@@ -119,3 +119,31 @@ fn a_live_file_is_replaced_only_when_it_is_what_was_expected_and_nobody_writes_t
     assert_eq!(go(None, Some("again")), Outcome::Done);
     assert_eq!(std::fs::read_dir(folder.path().join("d")).unwrap().count(), 1, "nothing is left beside it");
 }
+
+#[test]
+fn a_pack_of_blobs_is_kept_from_collectors_until_it_is_released_and_a_persons_keep_stays() {
+    use std::time::Duration;
+    let (remote, _) = GitRemote::with_files(&[("a.txt", "a\n")]);
+    let repo = Repo::open(remote.work()).unwrap();
+    let oids = repo.write_blobs(&[b"one\n".to_vec(), b"two\n".to_vec()]).unwrap();
+    let large = repo.write_blob(&vec![b'x'; 300_000]).unwrap();
+    let packs = remote.work().join(".git/objects/pack");
+    let keeps = || {
+        let files = std::fs::read_dir(&packs).unwrap().flatten();
+        files.filter(|file| file.path().extension().is_some_and(|name| name == "keep")).count()
+    };
+    assert_eq!(keeps(), 2);
+    remote.git(&["gc", "-q", "--prune=now"]);
+    for oid in oids.iter().chain([&large]) {
+        assert_eq!(remote.git(&["cat-file", "-t", &oid.to_string()]), "blob");
+    }
+    std::fs::write(packs.join("pack-1111111111111111111111111111111111111111.keep"), "mine\n").unwrap();
+    assert_eq!(repo.release_packs(Duration::from_secs(60)).unwrap(), 0);
+    assert_eq!(repo.release_packs(Duration::ZERO).unwrap(), 2);
+    assert_eq!(keeps(), 1);
+    remote.git(&["gc", "-q", "--prune=now"]);
+    let fresh = Repo::open(remote.work()).unwrap();
+    assert!(!fresh.contains(oids[0]) && !fresh.contains(large), "nothing leads to them");
+    let leftovers = std::fs::read_dir(remote.work().join(".git/objects")).unwrap().flatten();
+    assert!(!leftovers.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("baft-")));
+}

@@ -25,6 +25,8 @@ pub(super) struct Bulk {
 /// With more files than this, contents are written as packs, of this many bytes each.
 const MANY: usize = 64;
 const MOST_BULK: usize = 8 << 20;
+/// And with more bytes than this: single objects are remembered until no collection that is under way can delete them.
+const MOST_SINGLE: u64 = 1 << 20;
 
 impl Agent {
     /// Finds finished changes and captures them.
@@ -97,7 +99,8 @@ impl Agent {
             |path: &RepoPath| order.paths.as_ref().is_none_or(|only| only.iter().any(|one| path.starts_with(one)));
         self.drop_held_that_left()?;
         let waiting = self.tree.waiting();
-        self.bulk = (waiting.len() > MANY).then(Bulk::default);
+        let size: u64 = waiting.iter().filter_map(|(_, waiting)| waiting.stat.map(|stat| stat.size)).sum();
+        self.bulk = (waiting.len() > MANY || size > MOST_SINGLE).then(Bulk::default);
         for (path, waiting) in waiting {
             if !in_order(&path) || !self.is_finished(&path, &waiting, flush(&path)) {
                 continue;
@@ -294,6 +297,10 @@ impl Agent {
     /// minutes is looked for, and written again when it is gone.
     pub(super) fn check_recent(&mut self) -> Result<(), Fault> {
         let now = Instant::now();
+        if self.released.is_none_or(|when| now.duration_since(when) > RECENT / 10) {
+            self.released = Some(now);
+            self.repo.release_packs(RECENT).map_err(fault)?;
+        }
         self.recent.extend(self.repo.take_written().into_iter().map(|object| (now, object)));
         let mut kept = 0;
         let mut fits = |(when, object): &(Instant, Written)| {

@@ -145,6 +145,8 @@ pub struct Agent {
     snapshots: BTreeMap<RepoPath, (Oid, FileMode)>,
     /// What was written last, to be looked for once more.
     recent: Vec<(Instant, baft_repo::write::Written)>,
+    /// When packs that were kept from collectors were last looked through.
+    released: Option<Instant>,
     remote_refs: BTreeMap<String, Oid>,
     /// Contents that upstream's newest changes replaced, and when.
     came_in: HashMap<RepoPath, (Oid, Instant)>,

@@ -111,6 +111,7 @@ impl Agent {
             left: Default::default(),
             snapshots: Default::default(),
             recent: Vec::new(),
+            released: None,
             remote_refs: Default::default(),
             came_in: Default::default(),
             declared: None,

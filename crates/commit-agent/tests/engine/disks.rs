@@ -253,6 +253,44 @@ fn scenario_22_a_person_who_collects_garbage_all_the_time_takes_nothing_away() {
     scene.check();
 }
 
+/// Many files are written as one pack, large ones are not kept in memory: neither is lost to a collection between the writing and the ref.
+#[test]
+fn scenario_22_garbage_that_is_collected_before_a_ref_leads_to_it_takes_nothing_away() {
+    for (what, files, length) in [("many files", 100, 40), ("a large file", 1, 400_000)] {
+        let mut scene = Scene::new(&[("a.yaml", "a: 1\n")]);
+        drop(scene.open());
+        let contents: Vec<(String, String)> = (0..files).map(|n| (format!("d/{n}.txt"), noise(length, n))).collect();
+        for (path, content) in &contents {
+            scene.save(path, content);
+        }
+        let here = tempfile::tempdir().unwrap();
+        let env = [("BAFT_FAILPOINT", "capture.commit:wait:1"), ("BAFT_FAILPOINT_DIR", here.path().to_str().unwrap())];
+        let mut child = crate::child::start_with(&scene, "local", &env);
+        let reached = here.path().join("reached");
+        baft_tests::wait_until("the commit that no ref leads to", Duration::from_secs(60), || {
+            assert!(child.is_running(), "{what}: {}", child.logs());
+            reached.exists().then_some(())
+        });
+        scene.git(&["gc", "-q", "--prune=now"]);
+        // The files are changed before anybody notices: what was captured is nowhere else.
+        for (path, _) in &contents {
+            std::fs::write(scene.clone_path().join(path), "changed since\n").unwrap();
+        }
+        std::fs::remove_file(&reached).unwrap();
+        let status = child.wait(Duration::from_secs(60));
+        assert!(status.success(), "{what}: {}", child.logs());
+        let mut agent = scene.open();
+        any_cycle(&mut agent);
+        cycle(&mut agent);
+        for (path, content) in &contents {
+            let blob = baft_tests::model::blob_id(content.as_bytes());
+            let known = scene.git(&["log", "--all", "--format=%H", &format!("--find-object={blob}")]);
+            assert!(!known.is_empty(), "{what}: {path} is lost");
+        }
+        scene.check();
+    }
+}
+
 #[test]
 fn scenario_23_files_keep_their_permissions_and_owner() {
     use std::os::unix::fs::MetadataExt;

@@ -58,6 +58,7 @@ fn events_of_git_keep_their_form() {
         truncated: true,
         session_id: Some("01J9Z3W5Q6M8T7R2K4N1B0V9XC".into()),
         author: "Ann <ann@example.org>".into(),
+        takes_back: vec!["data/obs.yaml".into()],
     });
     event(GitPushed {
         repo: "https://git.example.org/team/framework.git".into(),

@@ -27,11 +27,10 @@ impl AgentLedger {
             Announced::Committed(commit) => {
                 let ((files, truncated), parent, author) = parts(commit);
                 let (repo, reference, session_id) = (self.repo.clone(), self.reference.clone(), commit.session.clone());
-                let commit = commit.oid.to_string();
-                Outgoing::new(
-                    id,
-                    &GitCommitted { repo, reference, commit, parent, files, truncated, session_id, author },
-                )
+                let (takes_back, commit) = (commit.takes_back.clone(), commit.oid.to_string());
+                let made =
+                    GitCommitted { repo, reference, commit, parent, files, truncated, session_id, author, takes_back };
+                Outgoing::new(id, &made)
             }
             Announced::Pushed(commit) => {
                 let ((files, truncated), parent, author) = parts(commit);

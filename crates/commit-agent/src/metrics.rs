@@ -101,7 +101,7 @@ impl Metrics {
             returned: r.counter("returned_total", "How many rescue branches came back into the branch by themselves"),
             stale_saves: r.counter(
                 "stale_saves_total",
-                "How many files were saved with exactly the content they had before upstream's change came in",
+                "How many files were saved with the text from before upstream's change came in",
             ),
             applies: r.counter_vec("applies_total", "How many edits by request ended, by result (applied, refused)", &["result"]),
             logins: r.counter_vec(

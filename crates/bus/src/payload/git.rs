@@ -175,11 +175,14 @@ pub struct GitCommitted {
     pub session_id: Option<String>,
     /// `Name <address>`.
     pub author: String,
+    /// Files of it that were saved with the text from before upstream's last change of them, twenty at most: that change is taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub takes_back: Vec<String>,
 }
 
 impl Payload for GitCommitted {
     const TYPE: &'static str = "git.committed";
-    const VERSION: (u16, u16) = (1, 1);
+    const VERSION: (u16, u16) = (1, 2);
 }
 
 /// `git.pushed`: commit-agent pushed a commit to the remote.

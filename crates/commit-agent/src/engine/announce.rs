@@ -140,6 +140,7 @@ impl Agent {
             paths: changes.into_iter().map(|change| change.path).collect(),
             session: message::trailer(&text, message::SESSION_TRAILER),
             author: Signature { name: info.author.name, email: info.author.email },
+            takes_back: message::takes_back(&text),
         })
     }
 

@@ -12,7 +12,7 @@ use baft_repo::{FileMode, Oid, RepoPath};
 use super::fault::{Fault, fault};
 use super::harvest::{Found, Harvest};
 use super::scan::{Eyes, Waiting};
-use super::{Agent, Blocked, Flush, Notice, Order, PathTrouble, failpoint};
+use super::{Agent, Blocked, Flush, Order, PathTrouble, failpoint};
 use crate::gates::{self, Hold, Reason, Verdict};
 
 /// Contents that are written together.
@@ -56,18 +56,6 @@ impl Agent {
             self.passed.clear();
         }
         Ok(())
-    }
-
-    /// An editor that held a file open across a pull and saved what it had: the content from before comes back. It is committed as any edit, and
-    /// a person is told; what upstream had is in the history.
-    pub(super) fn note_stale_saves(&mut self, harvest: &Harvest) {
-        self.came_in.retain(|_, (_, when)| when.elapsed() < STALE_AFTER);
-        for (path, found) in &harvest.edits {
-            if self.came_in.get(path).is_some_and(|(before, _)| *before == found.blob) {
-                tracing::warn!(%path, "saved with exactly the content it had before upstream's change came in");
-                self.report.notices.push(Notice::StaleSave { path: path.clone() });
-            }
-        }
     }
 
     /// Why what is on disk may not belong to the branch: a rebase, another branch, …
@@ -343,8 +331,6 @@ impl Agent {
     }
 }
 
-/// How long after a change of upstream's came in a save of the old content is worth a word.
-const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How long, and in how many bytes, objects are kept in memory after they were written.
 const RECENT: Duration = Duration::from_secs(600);
 const MOST_RECENT: usize = 2 << 20;

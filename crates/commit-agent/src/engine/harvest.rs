@@ -32,7 +32,7 @@ impl Agent {
         if harvest.edits.is_empty() && harvest.deletions.is_empty() {
             return Ok(());
         }
-        self.note_stale_saves(&harvest);
+        let stale = self.stale_saves(&harvest);
         let owners = self.ownership(order);
         let mut shares: BTreeMap<Option<&str>, (Option<&SessionStamp>, TreeEdits)> = BTreeMap::new();
         let edits = harvest.edits.iter().map(|(path, found)| (path, Some((found.blob, found.mode))));
@@ -42,7 +42,7 @@ impl Agent {
             share.1.insert(path.clone(), now);
         }
         for (stamp, edits) in shares.into_values() {
-            self.commit_share(order, stamp, edits)?;
+            self.commit_share(order, stamp, edits, &stale)?;
         }
         self.tree.advance(&self.repo, self.tip()?).map_err(fault)?;
         for (path, found) in &harvest.edits {
@@ -58,7 +58,13 @@ impl Agent {
     }
 
     /// What belongs to one session, or to nobody, becomes one commit.
-    fn commit_share(&mut self, order: &Order, stamp: Option<&SessionStamp>, edits: TreeEdits) -> Result<(), Fault> {
+    fn commit_share(
+        &mut self,
+        order: &Order,
+        stamp: Option<&SessionStamp>,
+        edits: TreeEdits,
+        stale: &BTreeSet<RepoPath>,
+    ) -> Result<(), Fault> {
         let tip = self.tip()?;
         let base = self.repo.tree_id(tip).map_err(fault)?;
         let tree = self.repo.write_tree(Some(base), &edits).map_err(fault)?;
@@ -67,7 +73,8 @@ impl Agent {
         }
         let paths: Vec<RepoPath> = edits.into_keys().collect();
         let author = self.author(stamp);
-        let message = self.message(stamp, order.words_for(stamp), &paths);
+        let mut message = self.message(stamp, order.words_for(stamp), &paths);
+        super::message::add_takes_back(&mut message, paths.iter().filter(|path| stale.contains(*path)));
         let commit = self.make_commit(tree, &[tip], &author, &message)?;
         failpoint::hit("capture.commit").map_err(fault)?;
         self.set_pending(tip, commit, "capture")?;
@@ -160,5 +167,12 @@ pub(super) fn describe(
     session: Option<&SessionStamp>,
     author: &Signature,
 ) -> Commit {
-    Commit { oid, parent, paths, session: session.map(|session| session.id.clone()), author: author.clone() }
+    Commit {
+        oid,
+        parent,
+        paths,
+        session: session.map(|session| session.id.clone()),
+        author: author.clone(),
+        takes_back: Vec::new(),
+    }
 }

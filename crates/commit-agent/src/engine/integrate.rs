@@ -193,8 +193,7 @@ impl Agent {
             self.saved.change(|saved| (saved.rewritten, saved.follow) = (None, None)).map_err(fault)?;
         }
         let changes = self.repo.diff(Some(plan.old), plan.new).map_err(fault)?;
-        let now = std::time::Instant::now();
-        self.came_in.extend(changes.iter().filter_map(|change| Some((change.path.clone(), (change.old?, now)))));
+        self.came_in.note(changes.iter());
         match &mut self.report.brought_in {
             Some(brought) => {
                 brought.new = plan.new;

@@ -8,6 +8,10 @@ use super::{AgentName, SessionStamp, Templates};
 pub(super) const AGENT_TRAILER: &str = "Baft-Agent";
 /// And for which session.
 pub(super) const SESSION_TRAILER: &str = "Session";
+/// Names a file that was saved with the text from before upstream's change.
+const TAKES_BACK_TRAILER: &str = "Takes-Back";
+/// So many of them are named.
+const MOST_TAKEN_BACK: usize = 20;
 /// More paths are counted, not named.
 const MOST_NAMED: usize = 3;
 
@@ -56,6 +60,20 @@ pub(super) fn trailers(text: &str, agent: &AgentName, session: Option<&SessionSt
     text
 }
 
+/// Says at the end of a message which files take upstream's changes back.
+pub(super) fn add_takes_back<'a>(message: &mut String, paths: impl Iterator<Item = &'a RepoPath>) {
+    for path in paths.take(MOST_TAKEN_BACK) {
+        message.push_str(&format!("{TAKES_BACK_TRAILER}: {}\n", one_line(path.as_str())));
+    }
+}
+
+/// Which files a message says that of.
+pub(super) fn takes_back(message: &str) -> Vec<String> {
+    let last = message.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    let named = last.lines().filter_map(|line| line.strip_prefix(TAKES_BACK_TRAILER)?.strip_prefix(": "));
+    named.map(str::to_owned).collect()
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -90,6 +108,16 @@ mod tests {
         assert!(text.starts_with("Auto-commit: a, b, c and 1 more — 2"), "{text}");
         assert_eq!(trailer(&text, AGENT_TRAILER).as_deref(), Some("main"));
         assert_eq!(trailer(&text, SESSION_TRAILER), None);
+    }
+
+    #[test]
+    fn what_takes_upstreams_change_back_is_named_among_the_trailers() {
+        let agent = AgentName::new("main").unwrap();
+        let mut text = message(&Templates::default(), &agent, None, None, &paths(&["a", "b"]));
+        assert!(takes_back(&text).is_empty());
+        add_takes_back(&mut text, paths(&["a", "b c"]).iter());
+        assert_eq!(takes_back(&text), ["a", "b c"]);
+        assert_eq!(trailer(&text, AGENT_TRAILER).as_deref(), Some("main"));
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod saved;
 mod scan;
 mod settings;
 mod shift;
+mod stale;
 mod status;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -149,7 +150,7 @@ pub struct Agent {
     released: Option<Instant>,
     remote_refs: BTreeMap<String, Oid>,
     /// Contents that upstream's newest changes replaced, and when.
-    came_in: HashMap<RepoPath, (Oid, Instant)>,
+    came_in: stale::CameIn,
     /// The declaration of the data that the gates go by.
     declared: Option<Option<Oid>>,
     /// Parked commits and the branch they were last tried on.

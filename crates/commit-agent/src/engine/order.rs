@@ -137,6 +137,8 @@ pub struct Commit {
     pub session: Option<String>,
     /// Who wrote it.
     pub author: Signature,
+    /// Files that were saved with the text from before upstream's last change of them, where that is known.
+    pub takes_back: Vec<String>,
 }
 
 /// One file that is held back, captured on this machine only.
@@ -338,7 +340,7 @@ pub struct PathTrouble {
 /// Something a person should hear about once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// A file was saved with exactly the content it had before upstream's change came in.
+    /// A file was saved with the text it had before upstream's change came in, maybe with edits of its own.
     StaleSave {
         /// Where.
         path: RepoPath,

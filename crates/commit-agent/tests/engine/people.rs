@@ -47,15 +47,30 @@ fn scenario_03_a_save_between_our_look_and_the_exchange_survives_and_so_does_ups
 
 #[test]
 fn scenario_04_a_save_of_the_text_from_before_a_pull_is_flagged() {
-    let mut scene = Scene::new(&[("x.yaml", "a: 1\n")]);
-    let mut agent = scene.open();
-    scene.others_push(&[("x.yaml", "a: 2\n")]);
-    cycle(&mut agent);
-    assert_eq!(scene.read("x.yaml"), "a: 2\n");
-    scene.save("x.yaml", "a: 1\n");
-    let done = cycle(&mut agent);
-    assert!(matches!(&done.notices[..], [Notice::StaleSave { path }] if path.as_str() == "x.yaml"), "{done:?}");
-    scene.check();
+    for (saved, stale) in [
+        ("a: 1\nb: 1\n", true),
+        // With edits of the editor's own.
+        ("a: 1\nb: 7\nc: 1\n", true),
+        // Upstream's change is in it.
+        ("a: 2\nb: 7\n", false),
+    ] {
+        let mut scene = Scene::new(&[("x.yaml", "a: 1\nb: 1\n")]);
+        let mut agent = scene.open();
+        scene.others_push(&[("x.yaml", "a: 2\nb: 1\n")]);
+        cycle(&mut agent);
+        assert_eq!(scene.read("x.yaml"), "a: 2\nb: 1\n");
+        scene.save("x.yaml", saved);
+        let done = cycle(&mut agent);
+        let flagged = matches!(&done.notices[..], [Notice::StaleSave { path }] if path.as_str() == "x.yaml");
+        assert_eq!(flagged, stale, "{saved:?}: {done:?}");
+        // The commit says so for good, and its event.
+        let named = scene.git(&["log", "-1", "--format=%(trailers:key=Takes-Back,valueonly)", "main"]);
+        assert_eq!(named.trim(), if stale { "x.yaml" } else { "" });
+        let told = done.landed.iter().flat_map(|commit| &commit.takes_back).count();
+        assert_eq!(told, usize::from(stale));
+        assert_eq!(scene.on_remote("x.yaml").as_deref(), Some(saved), "what was saved is committed as it is");
+        scene.check();
+    }
 }
 
 #[test]

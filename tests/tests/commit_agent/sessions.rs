@@ -1,7 +1,7 @@
 //! Sessions as commit-agent sees them: records that the registry writes into its bucket, and whose name commits carry.
 
 use baft_bus::kv::Bucket;
-use baft_bus::payload::{CommitRunResponse, Epoch, SessionRecord, SessionState, StoredSession};
+use baft_bus::payload::{CommitRunResponse, Epoch, SessionState, StoredSession};
 use baft_bus::{Bus, Code, RequestOptions};
 use baft_tests::git::git;
 use baft_tests::{GitRemote, NatsServer, wait_until_async};
@@ -18,13 +18,12 @@ async fn record(bus: &Bus, id: &str, state: SessionState, claims: &[&str]) -> Ep
     // A state alone is no change of hands.
     let kept = live.as_ref().filter(|_| state != SessionState::Starting).map(|record| record.epoch.clone());
     let epoch = kept.unwrap_or(Epoch { incarnation: "01J0000000000000000000000A".to_owned(), revision: 0 });
-    let record: SessionRecord = serde_json::from_value(json!({
+    let stored: StoredSession = serde_json::from_value(json!({ "steps": 1, "record": {
         "session_id": id, "epoch": epoch, "state": state, "analyst": id, "principal": id, "tier": 2,
         "author": { "name": format!("Analyst {id}"), "email": format!("{id}@example.org") },
         "agent": "desk", "claims": claims, "started_at": "2026-03-01T09:00:00Z", "last_active_at": "2026-03-01T09:00:00Z",
-    }))
+    } }))
     .unwrap();
-    let stored = StoredSession { record, steps: 1, request_id: None, task: None, pending: Vec::new() };
     let bytes = serde_json::to_vec(&stored).unwrap();
     let revision = match before {
         Some(entry) => bucket.update(&key, bytes.into(), entry.revision).await.unwrap(),

@@ -22,7 +22,7 @@ FOLDERS = ("crates/", "docs/", "examples/", "scripts/", "tests/", "bench/", ".ci
 FOREIGN = {
     "cargo", "git", "curl", "pip", "uv", "nats", "kubectl", "helm", "docker", "python3", "duckdb", "npm", "apt-get", "make", "nats-server",
 }
-PROGRAMS = ("baft", "git-sync", "commit-agent", "duckdb-importer", "baft-bench")
+PROGRAMS = ("baft", "git-sync", "commit-agent", "duckdb-importer", "preflight-probe", "baft-bench")
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)

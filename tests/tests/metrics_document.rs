@@ -76,13 +76,14 @@ fn every_daemon_serves_what_the_document_lists_and_nothing_else() {
     let repo = remote.bare().display().to_string();
     let (root, clone, workspace, url) = (path("root"), path("clone"), path("workspace"), nats.url());
 
-    let programs: [(&str, Vec<&str>); 3] = [
+    let programs: [(&str, Vec<&str>); 4] = [
         ("git-sync", vec!["--repo", &repo, "--root", &root]),
         ("commit-agent", vec!["--repo", &repo, "--clone", &clone]),
         (
             "duckdb-importer",
             vec!["run", "--root", &repo, "--repo", &repo, "--source", "git", "--workspace", &workspace],
         ),
+        ("preflight-probe", vec!["--workspace", &workspace]),
     ];
     for (name, mut args) in programs {
         let port = Port::lease();

@@ -18,12 +18,14 @@ fn main() -> Exit {
         ("git-sync", baft_git_sync::command()),
         ("commit-agent", baft_commit_agent::command()),
         ("duckdb-importer", baft_duckdb_importer::command()),
+        ("preflight-probe", baft_preflight_probe::command()),
         ("baft", baft::command()),
     ]);
     let metrics = docs::metrics_document(&[
         ("git-sync", baft_git_sync::metric_inventory()),
         ("commit-agent", baft_commit_agent::metric_inventory()),
         ("duckdb-importer", baft_duckdb_importer::metric_inventory()),
+        ("preflight-probe", baft_preflight_probe::metric_inventory()),
     ]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let mut exit = Exit::Ok;

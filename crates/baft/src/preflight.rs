@@ -1,6 +1,6 @@
 //! `baft preflight`: is everything there that is needed, and if not, what would help?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use baft_bus::NatsArgs;
@@ -67,19 +67,24 @@ fn scene(args: &PreflightArgs, workspace: &Workspace) -> Result<Scene, Failure> 
             scene.nats = NatsArgs { nats_subject_prefix: args.nats.nats_subject_prefix.clone(), ..nats.args() };
         }
         scene.agent = runtime.agent.as_ref().map(|agent| agent.name.clone());
-        let (follows, clone) = match &runtime.source {
-            Source::Remote { repo, .. } => (repo.clone(), runtime.agent.map(|agent| agent.clone)),
-            Source::Clone { path } => (path.display().to_string(), Some(path.clone())),
-        };
-        scene.clone = clone;
         let broker = if runtime.nats.is_some() { Broker::Running } else { Broker::None };
-        scene.fleet = Some(Fleet { follows, broker });
+        look_at(&mut scene, &runtime.source, runtime.agent.map(|agent| agent.clone), broker);
     }
     Ok(scene)
 }
 
+/// Adds what a fleet knows: what it follows, and where people edit.
+pub(crate) fn look_at(scene: &mut Scene, source: &Source, clone: Option<PathBuf>, broker: Broker) {
+    let (follows, clone) = match source {
+        Source::Remote { repo, .. } => (repo.clone(), clone),
+        Source::Clone { path } => (path.display().to_string(), Some(path.clone())),
+    };
+    scene.clone = clone;
+    scene.fleet = Some(Fleet { follows, broker });
+}
+
 /// The first value a query gives, as text.
-fn first_value(database: &Path, query: &str) -> Result<String, String> {
+pub(crate) fn first_value(database: &Path, query: &str) -> Result<String, String> {
     let workspace = Workspace::at(database.parent().unwrap_or(database));
     let database = crate::database::Database::open(&workspace).map_err(|failure| failure.message)?;
     let text = format!("SELECT CAST(COLUMNS(*) AS VARCHAR) FROM ({query}) LIMIT 1");

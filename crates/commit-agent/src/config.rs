@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use baft_kit::SecretFile;
 use baft_kit::config::ConfigError;
+use baft_kit::schedule::Schedule;
 use baft_repo::access::{LoginConfig, Variables};
 use baft_repo::transport::Remote;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::args::{Cli, WordsArgs};
 use crate::engine::{Adopt, AgentName, Push, Scope, Settings, Signature, Templates};
-use crate::schedule::Schedule;
 use crate::signing::SshSigner;
 
 /// Whether saved files ring.
@@ -116,7 +116,10 @@ impl Config {
         words(settings, &cli.words)?;
         settings.gates.max_file_bytes = cli.gates.max_file_size;
         settings.gates.max_deleted_percent = cli.gates.max_deletions;
-        config.schedule = Schedule::parse(&cli.schedule.schedule)?;
+        config.schedule = Schedule::parse("--schedule", &cli.schedule.schedule)?;
+        if matches!(config.schedule, Schedule::Every(every) if every < Duration::from_secs(1)) {
+            return Err(ConfigError::new("--schedule", &cli.schedule.schedule, "an interval of at least 1s"));
+        }
         config.watch = if cli.schedule.watch { Watch::On } else { Watch::Off };
         config.runs = if cli.schedule.one_time { Runs::Once } else { Runs::Forever };
         config.git_timeout = cli.schedule.git_timeout;
@@ -295,6 +298,7 @@ mod tests {
             (&["--auto-message={who}"], "--auto-message"),
             (&["--session-message= "], "--session-message"),
             (&["--schedule=soon"], "--schedule"),
+            (&["--schedule=10ms"], "--schedule"),
             (&["--git-timeout=1ms"], "--git-timeout"),
             (&["--include=a["], "--include"),
             (&["--signing-key-file=/no/such/key"], "--signing-key-file"),

@@ -22,7 +22,6 @@ mod ledger;
 mod metrics;
 mod program;
 mod requests;
-mod schedule;
 mod sessions;
 mod signing;
 mod status;
@@ -30,12 +29,12 @@ pub mod transport;
 mod watch;
 mod worker;
 
+pub use baft_kit::schedule::Schedule;
 pub use config::{Config, INTERVAL, Runs, Watch, default_name};
 pub use daemon::{Context, Daemon, run};
 pub use error::AgentError;
 pub use metrics::metric_inventory;
 pub use program::main;
-pub use schedule::Schedule;
 pub use signing::SshSigner;
 pub use status::{Handle, Status};
 

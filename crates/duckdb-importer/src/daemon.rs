@@ -20,6 +20,7 @@ pub use baft_bus::Context;
 use baft_bus::payload::{Counts, Generation, ImportStatus};
 use baft_bus::{Announcer, ServiceHandle};
 use baft_kit::live::Pulse;
+use baft_kit::schedule::Schedule;
 use tokio::sync::{oneshot, watch as channel};
 use tokio_util::sync::CancellationToken;
 
@@ -148,7 +149,7 @@ impl Daemon {
     /// Another importer has the folder, or it or the settings cannot be used.
     pub fn start(settings: Settings, context: Context) -> Result<Self, ImporterError> {
         baft_repo::init(&baft_repo::Settings::default()).map_err(ImporterError::repo("starting"))?;
-        let schedule = settings.reconcile.as_deref().map(schedule::Schedule::parse).transpose()?;
+        let schedule = settings.reconcile.as_deref().map(|text| Schedule::parse("--reconcile", text)).transpose()?;
         let mut engine = Engine::open(settings.clone())?;
         engine.keep_standby();
         let (bell, orders) = orders::channel();
@@ -178,7 +179,7 @@ impl Daemon {
             let _ = farewell.send(Order::Stop);
         });
         if let Some(schedule) = schedule {
-            tokio::spawn(schedule.ring(bell.clone(), context.shutdown.clone()));
+            tokio::spawn(schedule::ring(schedule, bell.clone(), context.shutdown.clone()));
         }
         let (done, ended) = oneshot::channel();
         let worker = Worker::new(

@@ -1,4 +1,4 @@
-//! What every Baft daemon is made of: configuration, logs, metrics, the admin server, readiness and liveness, shutdown,
+//! What every Baft daemon is made of: configuration, logs, metrics, the admin server, readiness and liveness, schedules, shutdown,
 //! build information, exit codes, secrets, backoff and durable file operations.
 //!
 //! This crate owns how a Baft process *behaves* from the outside and nothing about what it *does*: it never speaks to
@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod ready;
 mod redact;
 pub mod runtime;
+pub mod schedule;
 pub mod secret;
 pub mod shutdown;
 pub mod time;

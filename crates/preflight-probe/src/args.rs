@@ -1,13 +1,85 @@
-//! What both the probe and `baft preflight` are told about the place they check.
+//! The command line of the probe, and what `baft preflight` shares with it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use baft_kit::config::{ConfigError, duration};
+use baft_bus::NatsArgs;
+use baft_kit::config::{CommonArgs, ConfigError, duration};
 
 use crate::custom;
 use crate::scene::{Actors, DEFAULT_MODEL, Profile, Scene};
+
+/// Checks for ever whether everything a fleet needs is there, and says how to fix what is not
+///
+/// docs/preflight.md explains every check. `baft preflight` runs them once.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(
+    name = "preflight-probe",
+    version,
+    mut_arg("admin_addr", |arg| arg.default_value("127.0.0.1:9104"))
+)]
+pub struct Cli {
+    /// How it runs.
+    #[command(flatten)]
+    pub probe: ProbeArgs,
+    /// What it checks.
+    #[command(flatten)]
+    pub scene: SceneArgs,
+    /// The broker.
+    #[command(flatten)]
+    pub nats: NatsArgs,
+    /// Options every Baft daemon has.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// What to do instead of probing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What else the program can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+pub enum Command {
+    /// Ask a running preflight-probe's admin server (BAFT_ADMIN_ADDR) whether it is ready
+    Healthcheck,
+}
+
+/// How the probe runs.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "How to check")]
+pub struct ProbeArgs {
+    /// Which checks: those of one person's machine, or those of a cluster
+    #[arg(long, env = "BAFT_PREFLIGHT_PROFILE", value_name = "PROFILE", default_value = "cluster")]
+    pub profile: Profile,
+
+    /// Check at these times: an interval such as 60s, or a cron expression such as "*/5 * * * *" (UTC)
+    #[arg(long, env = "BAFT_PREFLIGHT_SCHEDULE", value_name = "WHEN", default_value = "60s")]
+    pub schedule: String,
+
+    /// How long one round of checks may take
+    #[arg(long, env = "BAFT_PREFLIGHT_TIMEOUT", value_name = "DURATION", default_value = "40s", value_parser = duration)]
+    pub timeout: Duration,
+
+    /// A check has to get worse this often in a row before it is said
+    #[arg(long, env = "BAFT_FAILURE_THRESHOLD", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub failure_threshold: u32,
+
+    /// A check has to get better this often in a row before it is said
+    #[arg(long, env = "BAFT_SUCCESS_THRESHOLD", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub success_threshold: u32,
+
+    /// Folder that readers open the database in
+    #[arg(long, env = "BAFT_WORKSPACE", value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
+
+    /// The database's file name in that folder
+    #[arg(long, env = "BAFT_DB_NAME", value_name = "NAME", default_value = "itp.duckdb")]
+    pub db_name: String,
+
+    /// The commit-agent that must answer
+    #[arg(long, env = "BAFT_AGENT", value_name = "NAME", default_value = "main")]
+    pub agent: String,
+}
 
 /// What is checked, to be flattened into a program's arguments.
 #[derive(Debug, Clone, clap::Args)]
@@ -71,6 +143,17 @@ const DAEMONS: &[&str] = &["git-sync", "commit-agent", "duckdb-importer", "sessi
 const VARIABLES: &[&str] = &["ITP_ROOT", "BAFT_WORKSPACE", "ANTHROPIC_API_KEY"];
 
 impl SceneArgs {
+    /// What the variables say, for a program without these flags. Ends the process when one of them cannot be used.
+    #[must_use]
+    pub fn of_environment() -> Self {
+        #[derive(clap::Parser)]
+        struct Variables {
+            #[command(flatten)]
+            scene: SceneArgs,
+        }
+        baft_kit::config::parse_from::<Variables>(["baft"]).scene
+    }
+
     /// What is said here; broker, clone and database are added by the caller.
     ///
     /// # Errors

@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime};
 use baft_commit_agent::Status as AgentStatus;
 use baft_duckdb_importer::Status as ImportStatus;
 use baft_git_sync::Status as SyncStatus;
+use baft_preflight_probe::Status as ProbeStatus;
+
+use baft_preflight_probe::render::counts;
 
 use super::server;
 use crate::output::{Style, bytes, count, elapsed, one_line, short_commit, shorten};
@@ -21,6 +24,8 @@ pub struct Board {
     pub agent: Option<Part<AgentStatus>>,
     /// The importer.
     pub import: Part<ImportStatus>,
+    /// The preflight-probe.
+    pub probe: Part<ProbeStatus>,
     /// The private nats-server; nothing without one.
     pub nats: Option<Broker>,
     /// It is ending.
@@ -95,6 +100,7 @@ impl Board {
         if let Some(nats) = &self.nats {
             lines.push(entry("nats", nats_line(nats)));
         }
+        lines.extend(probe_line(&self.probe).map(|line| entry("checks", line)));
         lines.into_iter().map(|(name, light, text)| paint(&name, light, &text, style, width)).collect()
     }
 
@@ -271,6 +277,17 @@ fn nats_line(nats: &Broker) -> (Light, String) {
         server::State::Down { reason, .. } => (Light::Bad, format!("ended and is started again: {}", one_line(reason))),
         server::State::Ended => (Light::Busy, "stopped".to_owned()),
     }
+}
+
+/// How the last round of checks ended; `baft preflight` says more.
+fn probe_line(part: &Part<ProbeStatus>) -> Option<(Light, String)> {
+    let report = part.status.report.as_ref()?;
+    let (sum, text) = (&report.summary, counts(&report.summary));
+    Some(match (sum.failed, sum.warnings + sum.undecided) {
+        (0, 0) => (Light::Good, text),
+        (0, _) => (Light::Busy, text),
+        _ => (Light::Bad, format!("{text}: baft preflight")),
+    })
 }
 
 fn down(name: &str, now: Option<&String>, before: Option<&String>) -> Option<String> {

@@ -1,5 +1,7 @@
 //! The running fleet: nats-server, git-sync, commit-agent and importer in one supervised process.
 
+mod probe;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -139,8 +141,13 @@ impl Fleet {
         }
         let (fleet, told) = (self.clone(), self.clone());
         let start = move |token| fleet.clone().run_importer(token);
-        daemons.push(tokio::spawn(keep(shutdown, start, move |turn| {
+        daemons.push(tokio::spawn(keep(shutdown.clone(), start, move |turn| {
             told.note("duckdb-importer", turn, |board| board.import.turn());
+        })));
+        let (fleet, told) = (self.clone(), self.clone());
+        let start = move |token| fleet.clone().run_probe(token);
+        daemons.push(tokio::spawn(keep(shutdown, start, move |turn| {
+            told.note("preflight-probe", turn, |board| board.probe.turn());
         })));
         Ok(daemons)
     }

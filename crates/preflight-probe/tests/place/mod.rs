@@ -107,6 +107,13 @@ impl Place {
         assert_eq!((check.status, check.message.as_str(), &check.hint), (CheckStatus::Pass, message, &None), "{id}");
     }
 
+    /// It is not asked of a fleet that has no such daemon.
+    pub async fn passes_not_expected(&self, id: &str, name: &str) {
+        let check = self.check(id).await;
+        let expected = format!("{name}: not part of this fleet");
+        assert_eq!((check.status, check.message, check.because), (CheckStatus::Skip, expected, None));
+    }
+
     /// It does not, and says this; gives the hint.
     pub async fn hint(&self, id: &str, status: CheckStatus, message: &str) -> String {
         let check = self.check(id).await;

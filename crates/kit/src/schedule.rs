@@ -3,8 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use baft_kit::config::{ConfigError, duration};
 use chrono::{DateTime, Utc};
+
+use crate::config::{ConfigError, duration};
 
 /// An interval or a cron expression.
 #[derive(Debug, Clone)]
@@ -19,17 +20,17 @@ pub enum Schedule {
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 impl Schedule {
-    /// Reads `15m`, `*/15 * * * *`, or a cron expression with seconds.
+    /// Reads what `flag` says: `15m`, `*/15 * * * *`, or a cron expression with seconds.
     ///
     /// # Errors
     /// It is neither.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+    pub fn parse(flag: &str, text: &str) -> Result<Self, ConfigError> {
         let wrong = || {
-            let allowed = "an interval of at least 1s such as 15m, or a cron expression such as '*/15 * * * *'";
-            ConfigError::new("--schedule", text, allowed)
+            let allowed = "an interval such as 15m, or a cron expression such as '*/15 * * * *'";
+            ConfigError::new(flag, text, allowed)
         };
         if let Ok(interval) = duration(text) {
-            return if interval < Duration::from_secs(1) { Err(wrong()) } else { Ok(Self::Every(interval)) };
+            return if interval.is_zero() { Err(wrong()) } else { Ok(Self::Every(interval)) };
         }
         // The crate wants seconds; people write five fields.
         let full = if text.split_whitespace().count() == 5 { format!("0 {text}") } else { text.to_owned() };
@@ -64,21 +65,26 @@ mod tests {
 
     #[test]
     fn intervals_and_cron_expressions_are_understood() {
-        assert!(matches!(Schedule::parse("15m").unwrap(), Schedule::Every(every) if every.as_secs() == 900));
+        assert!(
+            matches!(Schedule::parse("--schedule", "15m").unwrap(), Schedule::Every(every) if every.as_secs() == 900)
+        );
         let noon: DateTime<Utc> = "2026-03-01T12:00:01Z".parse().unwrap();
         for text in ["*/15 * * * *", "0 */15 * * * *"] {
-            assert_eq!(Schedule::parse(text).unwrap().pause(noon, 0.0), Duration::from_secs(899));
+            assert_eq!(Schedule::parse("--schedule", text).unwrap().pause(noon, 0.0), Duration::from_secs(899));
         }
-        for text in ["", "soon", "0s", "10ms", "* *"] {
-            assert!(Schedule::parse(text).is_err(), "{text:?}");
+        for text in ["", "soon", "0s", "* *"] {
+            assert!(Schedule::parse("--schedule", text).is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn an_interval_varies_by_a_tenth_and_a_time_that_never_comes_is_a_day_away() {
         let now = Utc::now();
-        let every = Schedule::parse("100s").unwrap();
+        let every = Schedule::parse("--schedule", "100s").unwrap();
         assert_eq!((every.pause(now, 0.0).as_secs(), every.pause(now, 1.0).as_secs()), (90, 110));
-        assert_eq!(Schedule::parse("0 0 30 2 *").map(|never| never.pause(now, 0.0)).unwrap_or(LONGEST), LONGEST);
+        assert_eq!(
+            Schedule::parse("--schedule", "0 0 30 2 *").map(|never| never.pause(now, 0.0)).unwrap_or(LONGEST),
+            LONGEST
+        );
     }
 }

@@ -1,0 +1,7 @@
+//! The preflight-probe binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    baft_preflight_probe::main()
+}

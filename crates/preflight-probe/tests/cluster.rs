@@ -1,0 +1,238 @@
+//! The checks of a cluster, layer by layer: each fails for its reason, and what its hint says puts it right.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod place;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use baft_bus::payload::CheckStatus::{Fail, Pass, Skip, Warn};
+use baft_bus::payload::{Empty, GitStatus};
+use baft_bus::{Bus, Endpoint, Identity, NatsArgs, RequestError, Service, topology};
+use baft_preflight_probe::Profile;
+use baft_tests::{NatsServer, Port};
+use place::Place;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+fn cluster(server: &NatsServer) -> Place {
+    let mut place = Place::new(Profile::Cluster);
+    place.nats(server);
+    place
+}
+
+async fn bus(server: &NatsServer) -> Bus {
+    let me = Identity { name: "test".into(), instance: "t".into(), version: "0.1.0".into() };
+    Bus::connect_now(&NatsArgs::for_url(&server.url()), me).await.unwrap()
+}
+
+/// Answers one kind of question as a daemon would.
+fn answering(bus: &Bus, name: &str, suffix: &str, answer: Value) -> CancellationToken {
+    let stop = CancellationToken::new();
+    let _ = Service::new(bus, name, "0.1.0", "a stand-in")
+        .endpoint(Endpoint::query("status", suffix), move |_, _: Empty| {
+            let answer = answer.clone();
+            async move { Ok::<_, RequestError>(answer) }
+        })
+        .start(stop.clone());
+    stop
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_said_once_and_nothing_behind_it_is_called_broken() {
+    let mut place = Place::new(Profile::Cluster);
+    place.scene.nats.nats_url = Some("nats://no-such-host.invalid:4222".to_owned());
+    let report = place.all().await;
+    let failed: Vec<&str> =
+        report.checks.iter().filter(|check| check.status == Fail).map(|check| check.id.as_str()).collect();
+    assert_eq!(failed, ["BAFT-N002", "BAFT-D001"], "{report:#?}");
+    for check in report.checks.iter().filter(|check| check.category == "nats" && check.id != "BAFT-N002") {
+        assert_eq!((check.status, check.because.as_deref()), (Skip, Some("BAFT-N002")), "{check:?}");
+    }
+    let server = NatsServer::start();
+    place.nats(&server);
+    assert_eq!(place.check("BAFT-N002").await.status, Pass);
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_told_from_a_server_that_is_away() {
+    let server = NatsServer::start();
+    let mut place = cluster(&server);
+    place.scene.nats.nats_url = Some(server.bare_url());
+    assert_eq!(place.check("BAFT-N001").await.status, Pass, "it is there");
+    let check = place.check("BAFT-N004").await;
+    assert_eq!(check.status, Fail);
+    assert!(check.message.contains("refused the credentials") && check.hint.is_some(), "{check:?}");
+    // As the hint says: the user and a file with the password.
+    let file = place.path("password");
+    place::write(&file, baft_tests::nats::PASSWORD);
+    place.scene.nats.nats_user = Some(baft_tests::nats::USER.to_owned());
+    place.scene.nats.nats_password_file = Some(file);
+    assert_eq!(place.check("BAFT-N004").await.status, Pass);
+}
+
+#[tokio::test]
+async fn a_server_without_jetstream_or_too_old_lets_us_in_and_is_of_no_use() {
+    let server = NatsServer::start_with(|port, _| format!("listen: 127.0.0.1:{port}\n"));
+    let mut place = cluster(&server);
+    place.scene.nats.nats_url = Some(server.bare_url());
+    assert_eq!(place.check("BAFT-N004").await.status, Pass);
+    let check = place.check("BAFT-N005").await;
+    assert_eq!(check.status, Fail);
+    assert!(check.hint.unwrap().contains("nats-server -js"));
+    let with = NatsServer::start();
+    place.nats(&with);
+    assert_eq!(place.check("BAFT-N005").await.status, Pass);
+    if let Some(old) = NatsServer::start_old() {
+        place.nats(&old);
+        let check = place.check("BAFT-N005").await;
+        assert_eq!(check.status, Fail);
+        assert!(check.message.contains("2.11 or later"), "{}", check.message);
+        let streams = place.check("BAFT-N006").await;
+        assert_eq!((streams.status, streams.because.as_deref()), (Skip, Some("BAFT-N005")));
+    }
+}
+
+#[tokio::test]
+async fn streams_that_are_missing_or_drifted_are_put_right_by_baft_admin_init() {
+    let server = NatsServer::start();
+    let place = cluster(&server);
+    let check = place.check("BAFT-N006").await;
+    assert_eq!((check.status, check.hint.as_deref()), (Fail, Some("baft admin init")));
+    assert_eq!(place.check("BAFT-N007").await.status, Skip);
+    // What the command does.
+    let bus = bus(&server).await;
+    topology::ensure(&bus).await.unwrap();
+    place.passes("BAFT-N006", "Streams and buckets are as they must be").await;
+    let canary = place.check("BAFT-N007").await;
+    assert_eq!(canary.status, Pass, "{canary:?}");
+    place.passes("BAFT-H002", "Clock agrees with the NATS server's").await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_makes_a_check_late_and_never_the_report() {
+    let server = NatsServer::start();
+    let place = cluster(&server);
+    topology::ensure(&bus(&server).await).await.unwrap();
+    server.freeze();
+    let began = Instant::now();
+    let check = place.check("BAFT-N007").await;
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(matches!(check.status, Skip | Fail), "{check:?}");
+    server.thaw();
+}
+
+#[tokio::test]
+async fn the_servers_own_word_about_its_health_counts() {
+    let web = Port::lease();
+    let config = |sync: &str| {
+        let (sync, web) = (sync.to_owned(), web.number());
+        move |port: u16, store: &std::path::Path| {
+            format!(
+                "listen: 127.0.0.1:{port}\nhttp: 127.0.0.1:{web}\njetstream {{ store_dir: {:?}, {sync} }}\n",
+                store.display().to_string()
+            )
+        }
+    };
+    let mut place = Place::new(Profile::Cluster);
+    place.scene.nats_monitor = Some(format!("http://127.0.0.1:{}", web.number()));
+    let server = NatsServer::start_with(config("sync_interval: 2m"));
+    place.scene.nats.nats_url = Some(server.bare_url());
+    let check = place.check("BAFT-N008").await;
+    assert_eq!(check.status, Warn, "{check:?}");
+    assert!(check.hint.unwrap().contains("sync_interval: always"));
+    drop(server);
+    let server = NatsServer::start_with(config("sync_interval: always"));
+    place.scene.nats.nats_url = Some(server.bare_url());
+    place.passes("BAFT-N008", "NATS is healthy and writes to disk at once").await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_does_not_answer_is_named_and_one_that_does_passes() {
+    let server = NatsServer::start();
+    let mut place = cluster(&server);
+    let daemons = [
+        ("BAFT-S001", "git-sync", "git.status"),
+        ("BAFT-S002", "commit-agent", "commit.main.status"),
+        ("BAFT-S003", "duckdb-importer", "import.status"),
+        ("BAFT-S004", "session-registry", "session.list"),
+    ];
+    let bus = bus(&server).await;
+    for (id, name, suffix) in daemons {
+        place.passes_not_expected(id, name).await;
+        place.scene.expected.push(name.to_owned());
+        let check = place.check(id).await;
+        assert_eq!(check.status, Fail, "{check:?}");
+        assert!(check.message.starts_with(&format!("{name} does not answer")), "{}", check.message);
+        assert!(check.hint.unwrap().contains(&format!("start {name}")));
+        let stop = answering(&bus, name, suffix, json!({}));
+        baft_tests::wait_until_async("an answer", Duration::from_secs(10), async || {
+            (place.check(id).await.status == Pass).then_some(())
+        })
+        .await;
+        stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn a_remote_that_git_sync_has_not_reached_for_long_is_a_failure() {
+    let server = NatsServer::start();
+    let mut place = cluster(&server);
+    place.scene.expected.push("git-sync".to_owned());
+    let bus = bus(&server).await;
+    let seen = |time: Option<String>| {
+        let status = GitStatus {
+            repo: "https://forge/team/framework".into(),
+            reference: "refs/heads/main".into(),
+            head: None,
+            remote_head: None,
+            behind: None,
+            last_success_at: time,
+            failures: 7,
+        };
+        serde_json::to_value(status).unwrap()
+    };
+    let long_ago = (chrono::Utc::now() - chrono::Duration::hours(3)).to_rfc3339();
+    for (time, status, says) in [
+        (None, Fail, "git-sync has never reached https://forge/team/framework"),
+        (Some(long_ago), Fail, "git-sync last reached https://forge/team/framework 3h ago, with 7 failures since"),
+        (Some(baft_kit::time::now_rfc3339()), Pass, "git-sync reaches https://forge/team/framework (last"),
+    ] {
+        let stop = answering(&bus, "git-sync", "git.status", seen(time));
+        let check = baft_tests::wait_until_async("an answer", Duration::from_secs(10), async || {
+            Some(place.check("BAFT-G003").await).filter(|check| check.status != Skip)
+        })
+        .await;
+        assert_eq!(check.status, status, "{check:?}");
+        assert!(check.message.starts_with(says), "{}", check.message);
+        stop.cancel();
+        baft_tests::wait_until_async("silence", Duration::from_secs(10), async || {
+            (place.check("BAFT-S001").await.status == Fail).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_with_too_little_room_is_a_warning_and_then_a_failure_until_there_is_room() {
+    let mut place = Place::new(Profile::Cluster);
+    place.scene.disks = vec![place.path("root"), place.path("not mounted here")];
+    place.scene.disk_percent = (100, 0);
+    let check = place.check("BAFT-H001").await;
+    assert!(check.status == Warn && check.message.starts_with("Disk space is low: "), "{check:?}");
+    place.scene.disk_percent = (100, 100);
+    let check = place.check("BAFT-H001").await;
+    assert!(check.status == Fail && check.hint.unwrap().contains("du -xsh"), "{}", check.message);
+    place.scene.disk_percent = (0, 0);
+    assert_eq!(place.check("BAFT-H001").await.status, Pass);
+}
+
+#[tokio::test]
+async fn the_program_tells_the_same_as_json_and_junit_and_by_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_preflight-probe"));
+    command.args(["--schedule", "soon"]).current_dir(folder.path());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--schedule"));
+}

@@ -121,7 +121,7 @@ impl Sessions {
     /// The record as the bucket has it; the copy's when it cannot be asked.
     async fn record(&self, session: &str) -> Option<SessionRecord> {
         let bucket = self.bucket.as_ref()?;
-        let read = async { bucket.get(&StoredSession::key(session)).await.map_err(|error| error.to_string()) };
+        let read = async { bucket.newest(&StoredSession::key(session)).await.map_err(|error| error.to_string()) };
         let read = tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         match read {
             Ok(None) => None,

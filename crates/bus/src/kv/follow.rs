@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::kv::{Operation, Watch};
 use baft_kit::backoff::Backoff;
-use chrono::{DateTime, SecondsFormat, Utc};
-use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::changes::{Bell, Position};
 use super::{Bucket, Entry};
-use crate::connection::DEADLINE;
 use crate::error::BusError;
 
-/// A watch that broke silently is found by reading everything again this often.
-const AGAIN: Duration = Duration::from_secs(300);
+/// Looked at this often even when nobody rings.
+const LOOK_ANYWAY: Duration = Duration::from_secs(5);
+/// The bell rings before a write is stored: looked at again this soon, so often.
+const RUNG: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
 /// What is told of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Change {
 
 impl Bucket {
     /// Tells everything the bucket holds and every change, until `shutdown`, whatever the connection does. A bucket that does not exist is waited
-    /// for. What is told may lag; who decides something by it reads the key again.
+    /// for. What is told may lag; who decides something by it reads the key again ([`Bucket::newest`]).
     pub async fn follow(&self, shutdown: CancellationToken, mut tell: impl FnMut(Change)) {
         let following = async {
             let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -38,19 +38,14 @@ impl Bucket {
                 if self.bus.wait_connected(Duration::from_secs(3600)).await.is_err() {
                     continue;
                 }
-                let began = tokio::time::Instant::now();
-                match tokio::time::timeout(AGAIN, self.follow_once(&mut tell)).await {
-                    Err(_) => backoff.reset(),
-                    Ok(result) => {
-                        if let Err(error) = result {
-                            tracing::debug!(%error, bucket = self.name, "the bucket cannot be followed now");
-                        }
-                        if began.elapsed() > Duration::from_secs(60) {
-                            backoff.reset();
-                        }
-                        tokio::time::sleep(backoff.next_delay()).await;
-                    }
+                let mut told = 0;
+                if let Err(error) = self.follow_once(&mut tell, &mut told).await {
+                    tracing::debug!(%error, bucket = self.name, "the bucket cannot be followed now");
                 }
+                if told > 0 {
+                    backoff.reset();
+                }
+                tokio::time::sleep(backoff.next_delay()).await;
             }
         };
         tokio::select! {
@@ -59,43 +54,67 @@ impl Bucket {
         }
     }
 
-    /// Until the watch breaks.
-    async fn follow_once(&self, tell: &mut impl FnMut(Change)) -> Result<(), BusError> {
-        let (mut watch, empty) = tokio::time::timeout(DEADLINE, self.watch()).await.unwrap_or_else(|_| {
-            Err(BusError::Timeout { operation: format!("a watch of {}", self.name), after: DEADLINE })
-        })?;
+    /// Until something fails, or the bucket is another one. `told` counts what was read.
+    async fn follow_once(&self, tell: &mut impl FnMut(Change), told: &mut u64) -> Result<(), BusError> {
+        // From before the first look, so that nothing falls between.
+        let mut bell = self.bell().await?;
+        let start = self.position().await?;
         tell(Change::Begin);
-        let mut current = empty;
-        if current {
-            tell(Change::Current);
+        let mut next = 1;
+        while next <= start.last {
+            let before = next;
+            self.read_from(&mut next, tell).await?;
+            if next == before {
+                break;
+            }
         }
-        while let Some(entry) = watch.next().await {
-            let entry = entry.map_err(|error| self.not_understood(&error.to_string()))?;
-            let complete = entry.seen_current;
-            tell(match entry.operation {
-                Operation::Put => {
-                    let created =
-                        DateTime::<Utc>::from_timestamp(entry.created.unix_timestamp(), 0).unwrap_or_default();
-                    let created = created.to_rfc3339_opts(SecondsFormat::Secs, true);
-                    Change::Is(entry.key, Entry { value: entry.value, revision: entry.revision, created })
+        tell(Change::Current);
+        *told += 1;
+        let mut known = Position { last: next - 1, ..start };
+        loop {
+            let rung = match tokio::time::timeout(LOOK_ANYWAY, bell.next()).await {
+                Ok(Some(_)) => true,
+                Ok(None) => return Ok(()),
+                Err(_) => false,
+            };
+            if !rung {
+                let now = self.position().await?;
+                if now.created != known.created || now.last < known.last {
+                    return Ok(());
                 }
-                Operation::Delete | Operation::Purge => Change::Gone(entry.key),
-            });
-            if complete && !current {
-                current = true;
-                tell(Change::Current);
+            }
+            self.look(&mut bell, &mut next, tell).await?;
+            known.last = next - 1;
+        }
+    }
+
+    /// Reads what is new, again while a ring may still be on its way into the stream.
+    async fn look(&self, bell: &mut Bell, next: &mut u64, tell: &mut impl FnMut(Change)) -> Result<(), BusError> {
+        for pause in RUNG {
+            tokio::time::sleep(pause).await;
+            bell.drain();
+            let before = *next;
+            self.read_from(next, tell).await?;
+            if *next > before {
+                // There may be more than one batch, or more than one writer.
+                while self.read_from(next, tell).await? {}
+                return Ok(());
             }
         }
         Ok(())
     }
 
-    /// A watch of everything, and whether there is nothing yet.
-    async fn watch(&self) -> Result<(Watch, bool), BusError> {
-        let failed = |reason: String| self.not_understood(&reason);
-        let jetstream = async_nats::jetstream::new(self.bus.inner.client.clone());
-        let store = jetstream.get_key_value(&self.name).await.map_err(|error| failed(error.to_string()))?;
-        let watch = store.watch_with_history(">").await.map_err(|error| failed(error.to_string()))?;
-        let status = store.status().await.map_err(|error| failed(error.to_string()))?;
-        Ok((watch, status.values() == 0))
+    /// One batch; whether there was anything.
+    async fn read_from(&self, next: &mut u64, tell: &mut impl FnMut(Change)) -> Result<bool, BusError> {
+        let changes = self.changes(*next).await?;
+        let any = !changes.is_empty();
+        for change in changes {
+            *next = (*next).max(change.revision + 1);
+            tell(match change.entry {
+                Some(entry) => Change::Is(change.key, entry),
+                None => Change::Gone(change.key),
+            });
+        }
+        Ok(any)
     }
 }

@@ -3,9 +3,9 @@
 use baft_bus::payload::{
     CommitApplyRequest, CommitApplyResponse, CommitCheck, CommitConfirmRequest, CommitConfirmResponse,
     CommitReleaseRequest, CommitReleaseResponse, CommitRunRequest, CommitRunResponse, CommitStatus, ConfirmWhat, Edit,
-    Empty, HeldFile, HeldReason, Standing,
+    Empty, Epoch, HeldFile, HeldReason, Standing,
 };
-use baft_bus::{Bus, RequestError, RequestOptions};
+use baft_bus::{Bus, Code, RequestError, RequestOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,10 +15,11 @@ use crate::cli::{
     ReleaseArgs, SetArgs, Shape,
 };
 use crate::failure::Failure;
-use crate::output::{Out, count, one_line, short_commit};
+use crate::output::{Out, count, note, one_line, short_commit};
 use crate::reach;
 use crate::runtime::Runtime;
-use crate::workspace::Workspace;
+use crate::session::kept::{self, Kept};
+use crate::workspace::{Surroundings, Workspace};
 
 /// Longest lists are cut.
 const SHOWN: usize = 20;
@@ -27,9 +28,9 @@ const SHOWN: usize = 20;
 ///
 /// # Errors
 /// There is no commit-agent, it refused, or not everything could be pushed.
-pub async fn run(args: &CommitArgs, workspace: &Workspace) -> Result<(), Failure> {
+pub async fn run(args: &CommitArgs, workspace: &Workspace, around: &Surroundings) -> Result<(), Failure> {
     match &args.command {
-        CommitCommand::Now(args) => now(args, workspace).await,
+        CommitCommand::Now(args) => now(args, workspace, around).await,
         CommitCommand::Status(args) => status(args, workspace).await,
         CommitCommand::Confirm(args) => confirm(args, workspace).await,
         CommitCommand::Release(args) => release(args, workspace).await,
@@ -40,20 +41,27 @@ pub async fn run(args: &CommitArgs, workspace: &Workspace) -> Result<(), Failure
 ///
 /// # Errors
 /// There is no commit-agent, or it refused.
-pub async fn entity(args: &EntityArgs, workspace: &Workspace) -> Result<(), Failure> {
+pub async fn entity(args: &EntityArgs, workspace: &Workspace, around: &Surroundings) -> Result<(), Failure> {
     match &args.command {
-        EntityCommand::Set(args) => set(args, workspace).await,
+        EntityCommand::Set(args) => set(args, workspace, around).await,
     }
 }
 
-async fn now(args: &NowArgs, workspace: &Workspace) -> Result<(), Failure> {
-    let request = CommitRunRequest {
+async fn now(args: &NowArgs, workspace: &Workspace, around: &Surroundings) -> Result<(), Failure> {
+    let session = Session::of(args.session.as_deref(), &args.agent, workspace, around)?;
+    let mut request = CommitRunRequest {
         message: args.message.clone(),
-        session_id: args.session.clone(),
+        session_id: session.id.clone(),
+        epoch: session.epoch.clone(),
         paths: Some(args.paths.clone()).filter(|paths| !paths.is_empty()),
         ..CommitRunRequest::default()
     };
-    let answer: CommitRunResponse = ask(&args.agent, workspace, "run", "committing", &request).await?;
+    let mut answer = try_ask(&args.agent, workspace, "run", "committing", &request).await?;
+    if session.is_over(&answer) {
+        (request.session_id, request.epoch) = (None, None);
+        answer = try_ask(&args.agent, workspace, "run", "committing", &request).await?;
+    }
+    let answer: CommitRunResponse = answer.map_err(|error| explain(error, "commit-agent"))?;
     told(&args.agent, &answer, |out| done(out, &answer))?;
     pushed(&answer)
 }
@@ -91,7 +99,8 @@ async fn release(args: &ReleaseArgs, workspace: &Workspace) -> Result<(), Failur
     pushed(&answer.run)
 }
 
-async fn set(args: &SetArgs, workspace: &Workspace) -> Result<(), Failure> {
+async fn set(args: &SetArgs, workspace: &Workspace, around: &Surroundings) -> Result<(), Failure> {
+    let session = Session::of(args.session.as_deref(), &args.agent, workspace, around)?;
     let edit = Edit::Entity {
         kind: args.kind.clone(),
         id: args.id.clone(),
@@ -101,14 +110,20 @@ async fn set(args: &SetArgs, workspace: &Workspace) -> Result<(), Failure> {
     let fields: Vec<&str> =
         args.set.iter().map(|(field, _)| field.as_str()).chain(args.unset.iter().map(String::as_str)).collect();
     let message = args.message.clone().unwrap_or_else(|| format!("{} {}: {}", args.kind, args.id, fields.join(", ")));
-    let request = CommitApplyRequest {
-        session_id: args.session.clone(),
+    let mut request = CommitApplyRequest {
+        session_id: session.id.clone(),
+        epoch: session.epoch.clone(),
         base: args.base.clone(),
         changes: vec![edit],
         message: Some(message),
         ..CommitApplyRequest::default()
     };
-    let answer: CommitApplyResponse = ask(&args.agent, workspace, "apply", "applying", &request).await?;
+    let mut answer = try_ask(&args.agent, workspace, "apply", "applying", &request).await?;
+    if session.is_over(&answer) {
+        (request.session_id, request.epoch) = (None, None);
+        answer = try_ask(&args.agent, workspace, "apply", "applying", &request).await?;
+    }
+    let answer: CommitApplyResponse = answer.map_err(|error| explain(error, "commit-agent"))?;
     told(&args.agent, &answer, |out| {
         let commit = answer.commit.as_deref().map_or("nothing", short_commit);
         match answer.paths.as_slice() {
@@ -122,6 +137,42 @@ async fn set(args: &SetArgs, workspace: &Workspace) -> Result<(), Failure> {
     })
 }
 
+/// In which session something is done: the one named, else the one started from here.
+struct Session {
+    id: Option<String>,
+    epoch: Option<Epoch>,
+    kept: Kept,
+    named: bool,
+}
+
+impl Session {
+    fn of(
+        named: Option<&str>,
+        args: &AgentArgs,
+        workspace: &Workspace,
+        around: &Surroundings,
+    ) -> Result<Self, Failure> {
+        let runtime = Runtime::of(workspace).filter(|_| !args.nats.enabled());
+        let kept = kept::of_clone(around.state_home.clone(), runtime.as_ref(), &args.nats, &name(args, workspace)?);
+        let mine = kept.read();
+        let epoch = mine.as_ref().filter(|mine| named.is_none_or(|named| named == mine.session_id));
+        let epoch = epoch.map(|mine| mine.epoch.clone());
+        let id = named.map(str::to_owned).or(mine.map(|mine| mine.session_id));
+        Ok(Self { id, epoch, kept, named: named.is_some() })
+    }
+
+    /// Whether a session that nobody named has ended meanwhile: then the work is done without one.
+    fn is_over<T>(&self, answer: &Result<T, RequestError>) -> bool {
+        let (Some(id), Err(error), false) = (&self.id, answer, self.named) else { return false };
+        let over = matches!(error.code, Code::Gone | Code::NotFound);
+        if over {
+            note(&format!("session {id} is over; this belongs to none"));
+            self.kept.forget(id);
+        }
+        over
+    }
+}
+
 /// Asks the agent that was named, or the fleet's.
 async fn ask<Req: Serialize + Sync, Resp: DeserializeOwned>(
     args: &AgentArgs,
@@ -130,13 +181,24 @@ async fn ask<Req: Serialize + Sync, Resp: DeserializeOwned>(
     doing: &str,
     request: &Req,
 ) -> Result<Resp, Failure> {
+    let answer = try_ask(args, workspace, what, doing, request).await?;
+    answer.map_err(|error| explain(error, "commit-agent"))
+}
+
+/// The same, with the agent's refusal as it is.
+async fn try_ask<Req: Serialize + Sync, Resp: DeserializeOwned>(
+    args: &AgentArgs,
+    workspace: &Workspace,
+    what: &str,
+    doing: &str,
+    request: &Req,
+) -> Result<Result<Resp, RequestError>, Failure> {
     let agent = name(args, workspace)?;
     let bus = reach::connect(&args.nats, workspace).await?;
     let suffix = format!("commit.{agent}.{what}");
-    let asked = request_of(&bus, &suffix, request, args);
-    let answer = watched(doing, asked).await;
+    let answer = watched(doing, request_of(&bus, &suffix, request, args)).await;
     reach::disconnect(bus).await;
-    answer.map_err(|error| explain(error, &format!("commit-agent {agent}")))
+    Ok(answer)
 }
 
 async fn request_of<Req: Serialize + Sync, Resp: DeserializeOwned>(

@@ -96,6 +96,16 @@ pub(crate) struct Inner {
     pub(crate) recent_violations: Mutex<link::Violations>,
     pub(crate) auth_failure: LastFailure,
     pub(crate) metrics: BusMetrics,
+    pub(crate) stay: Stay,
+}
+
+/// How long a connection is meant to last, which decides whether its coming and going is news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// As long as the daemon.
+    Long,
+    /// One command, or one look.
+    Short,
 }
 
 impl std::fmt::Debug for Bus {
@@ -121,7 +131,8 @@ impl Bus {
             .connect(&target.servers[..])
             .await
             .map_err(|error| BusError::Config(format!("cannot use NATS at {}: {error}", target.shown)))?;
-        let (bus, supervisor) = Self::assemble(args, identity, metrics, target, client, events, auth_failure);
+        let (bus, supervisor) =
+            Self::assemble(args, identity, metrics, target, client, events, auth_failure, Stay::Long);
         tokio::spawn(supervisor.run());
         Ok(bus)
     }
@@ -144,12 +155,14 @@ impl Bus {
                 reason: format!("{}; is nats-server running there?", with_causes(&error)),
             },
         })?;
-        let (bus, mut supervisor) = Self::assemble(args, identity, None, target, client, events, auth_failure);
+        let (bus, mut supervisor) =
+            Self::assemble(args, identity, None, target, client, events, auth_failure, Stay::Short);
         supervisor.first_check(&bus).await?;
         tokio::spawn(supervisor.run());
         Ok(bus)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "everything a connection is made of")]
     fn assemble(
         args: &NatsArgs,
         identity: Identity,
@@ -158,6 +171,7 @@ impl Bus {
         client: Client,
         events: mpsc::UnboundedReceiver<ClientEvent>,
         auth_failure: LastFailure,
+        stay: Stay,
     ) -> (Self, link::Supervisor) {
         let inner = Arc::new(Inner {
             client,
@@ -170,6 +184,7 @@ impl Bus {
             recent_violations: Mutex::default(),
             auth_failure,
             metrics: BusMetrics::new(metrics),
+            stay,
         });
         let supervisor = link::Supervisor::new(Arc::downgrade(&inner), events);
         (Self { inner }, supervisor)

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::auth;
-use crate::connection::{Bus, DEADLINE, Inner, Link};
+use crate::connection::{Bus, DEADLINE, Inner, Link, Stay};
 use crate::error::BusError;
 
 /// After this many refusals in a row trying on makes no sense; with the delays between them about ten seconds.
@@ -210,6 +210,7 @@ impl Supervisor {
                 return false;
             }
             match &link {
+                _ if bus.inner.stay == Stay::Short => tracing::debug!(servers = %bus.inner.shown, ?link, "NATS"),
                 Link::Up => tracing::info!(servers = %bus.inner.shown, "connected to NATS"),
                 Link::Down { reason } if *current == Link::Up => {
                     tracing::warn!(servers = %bus.inner.shown, %reason, "NATS is away");

@@ -97,7 +97,10 @@ pub(crate) fn parse_filter(filter: &str) -> Result<Targets, LogError> {
             None => targets.with_default(level),
         };
     }
-    Ok(targets)
+    // It tells of every connection; what matters about them is told by the bus.
+    let chatty = ("async_nats", LevelFilter::WARN);
+    let named = filter.contains(chatty.0) || targets.default_level() != Some(LevelFilter::INFO);
+    Ok(if named { targets } else { targets.with_target(chatty.0, chatty.1) })
 }
 
 #[cfg(test)]

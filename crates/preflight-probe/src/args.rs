@@ -17,7 +17,7 @@ use crate::scene::{Actors, DEFAULT_MODEL, Profile, Scene};
 #[command(
     name = "preflight-probe",
     version,
-    mut_arg("admin_addr", |arg| arg.default_value("127.0.0.1:9104"))
+    mut_arg("admin_addr", |arg| arg.default_value("127.0.0.1:9105"))
 )]
 pub struct Cli {
     /// How it runs.

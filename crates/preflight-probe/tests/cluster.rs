@@ -3,7 +3,6 @@
 
 mod place;
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use baft_bus::payload::CheckStatus::{Fail, Pass, Skip, Warn};
@@ -225,14 +224,4 @@ async fn a_disk_with_too_little_room_is_a_warning_and_then_a_failure_until_there
     assert!(check.status == Fail && check.hint.unwrap().contains("du -xsh"), "{}", check.message);
     place.scene.disk_percent = (0, 0);
     assert_eq!(place.check("BAFT-H001").await.status, Pass);
-}
-
-#[tokio::test]
-async fn the_program_tells_the_same_as_json_and_junit_and_by_its_exit_code() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_preflight-probe"));
-    command.args(["--schedule", "soon"]).current_dir(folder.path());
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--schedule"));
 }

@@ -79,7 +79,7 @@ pub struct NowArgs {
     #[arg(long, short = 'm', value_name = "TEXT")]
     pub message: Option<String>,
 
-    /// The session it belongs to
+    /// The session it belongs to; the one started from here without it
     #[arg(long, env = "BAFT_SESSION", value_name = "ID")]
     pub session: Option<String>,
 
@@ -175,7 +175,7 @@ pub struct SetArgs {
     #[arg(long, value_name = "COMMIT")]
     pub base: Option<String>,
 
-    /// The session it belongs to
+    /// The session it belongs to; the one started from here without it
     #[arg(long, env = "BAFT_SESSION", value_name = "ID")]
     pub session: Option<String>,
 

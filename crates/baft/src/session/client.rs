@@ -9,7 +9,7 @@ use baft_commit_agent::engine::AgentName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::kept::Kept;
+use super::kept::{self, Kept};
 use crate::ask::explain;
 use crate::cli::{FleetArgs, Shape};
 use crate::failure::Failure;
@@ -54,11 +54,8 @@ impl<'a> Client<'a> {
         }
         let bus = reach::connect(&args.nats, workspace).await?;
         let agent = args.agent.clone().or(fleet_agent.map(|agent| agent.name));
-        let fleet = match &runtime {
-            Some(runtime) => runtime.workspace.display().to_string(),
-            None => format!("{}/{}", bus.servers(), bus.prefix()),
-        };
-        let kept = Kept::of(around.state_home.clone(), &fleet, agent.as_deref().unwrap_or_default());
+        let (state, named) = (around.state_home.clone(), agent.as_deref().unwrap_or_default());
+        let kept = kept::of_clone(state, runtime.as_ref(), &args.nats, named);
         Ok(Self { args, bus, agent, kept })
     }
 

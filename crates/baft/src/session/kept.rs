@@ -5,11 +5,24 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
+use baft_bus::NatsArgs;
 use baft_bus::payload::Epoch;
 use baft_kit::durable;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::runtime::Runtime;
+
+/// What the clone of `agent` is kept under: in the fleet that runs here, or on the server that was named.
+#[must_use]
+pub fn of_clone(state_home: Option<PathBuf>, runtime: Option<&Runtime>, nats: &NatsArgs, agent: &str) -> Kept {
+    let fleet = match runtime {
+        Some(runtime) => runtime.workspace.display().to_string(),
+        // What cannot be read cannot be connected to either, which says more.
+        None => format!("{:?}/{}", nats.addresses().unwrap_or_default(), nats.nats_subject_prefix),
+    };
+    Kept::of(state_home, &fleet, agent)
+}
 
 /// A session that was started from here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 //! run, and told in the specification's words.
 
 mod client;
-mod kept;
+pub mod kept;
 mod show;
 mod watch;
 mod words;

@@ -4,16 +4,17 @@
 //! SQL must decide something. There is no schema change and no index in the file itself. Both run inside one transaction
 //! that the caller begins and commits.
 
+mod among;
 mod books;
 mod build;
 mod index;
 mod typed;
 mod update;
 
+pub(crate) use among::among;
 pub use books::{ErrorRecord, FileRecord, Meta, error_records};
 pub use build::Builder;
-pub(crate) use update::stage_names;
-pub use update::{Change, Delta, NewRow, NewSection, SectionTouch, Touch, update};
+pub use update::{Change, Delta, Gone, NewRow, NewSection, SectionTouch, Touch, update};
 
 use duckdb::types::{TimeUnit, Value};
 use duckdb::{Appender, Connection, params};

@@ -157,7 +157,7 @@ pub struct RunArgs {
     pub poll: Duration,
 
     /// Wait this long after a save for more saves
-    #[arg(long, help_heading = FOLLOWING, env = "BAFT_IMPORT_DEBOUNCE", value_name = "DURATION", default_value = "15ms", value_parser = duration)]
+    #[arg(long, help_heading = FOLLOWING, env = "BAFT_IMPORT_DEBOUNCE", value_name = "DURATION", default_value = "5ms", value_parser = duration)]
     pub debounce: Duration,
 
     /// Reconcile at these times: an interval such as 30m, or a cron expression such as "*/30 * * * *"
@@ -266,7 +266,7 @@ impl Settings {
                 threads: 2,
             },
             poll: Duration::from_secs(30),
-            debounce: Duration::from_millis(15),
+            debounce: Duration::from_millis(5),
             reconcile: None,
             entity_events: false,
             require_principal: false,

@@ -17,8 +17,8 @@ pub struct Session {
 /// What an attached file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A new file, in the storage format of DuckDB 1.0. Its blocks are small, because there are many small tables: half the size, and
-    /// less writing for one changed row. DuckDB 1.1 and newer read them.
+    /// A new file, in the storage format of DuckDB 1.1 and newer. Its blocks are small, because there are many small tables:
+    /// half the size, and less writing for one changed row.
     Create,
     /// A file that may be written.
     Write,
@@ -36,7 +36,7 @@ impl Session {
             let config = Config::default()
                 .with("autoinstall_known_extensions", "false")?
                 .with("autoload_known_extensions", "false")?
-                .with("storage_compatibility_version", "v1.0.0")?
+                .with("storage_compatibility_version", "v1.1.0")?
                 .with("threads", threads.max(1).to_string())?
                 .with("memory_limit", format!("{}MiB", (memory >> 20).max(32)))?
                 .with("temp_directory", spill.to_string_lossy())?
@@ -60,6 +60,15 @@ impl Session {
         &self.connection
     }
 
+    /// Works with so many threads from now on.
+    ///
+    /// # Errors
+    /// When DuckDB refuses.
+    pub fn use_threads(&self, threads: usize) -> Result<(), ImporterError> {
+        let sql = format!("SET threads = {}", threads.max(1));
+        self.connection.execute_batch(&sql).map_err(ImporterError::db("choosing the number of threads"))
+    }
+
     /// Attaches a file under a name, without making it the default.
     ///
     /// # Errors
@@ -67,8 +76,8 @@ impl Session {
     pub fn attach(&self, path: &Path, name: &str, access: Access) -> Result<(), ImporterError> {
         let path = literal(&path.to_string_lossy());
         let option = match access {
-            Access::Create => "STORAGE_VERSION 'v1.0.0', BLOCK_SIZE 16384",
-            Access::Write => "STORAGE_VERSION 'v1.0.0'",
+            Access::Create => "STORAGE_VERSION 'v1.1.0', BLOCK_SIZE 16384",
+            Access::Write => "STORAGE_VERSION 'v1.1.0'",
             Access::Read => "READ_ONLY",
         };
         let sql = format!("ATTACH {path} AS {name} ({option})");

@@ -39,7 +39,7 @@ use crate::db::Session;
 use crate::generation::{Attempt, FileId, Manifest, Published, Workspace};
 use plan::Base;
 use scene::Scenery;
-use seal::Sealed;
+use seal::{Sealed, Tables};
 use standby::Standby;
 
 /// Each generation that is carried on leaves deleted rows and small row groups behind; after this many it is time to
@@ -79,6 +79,8 @@ struct Known {
     file: FileId,
     base: Base,
     meta: Meta,
+    /// What its tables hold, when this process has read them.
+    tables: Tables,
 }
 
 /// A database that is written and closed, not yet published.
@@ -87,6 +89,8 @@ struct Made {
     meta: Meta,
     counts: Counts,
     rebuilt: bool,
+    /// What the tables hold that are as they were in the generation before.
+    untouched: Tables,
 }
 
 impl Engine {
@@ -197,11 +201,11 @@ impl Engine {
 
     /// Checks, seals and publishes what was made.
     fn publish(&mut self, made: Made, started: Instant) -> Result<Report, ImporterError> {
-        let Made { attempt, meta, mut counts, rebuilt } = made;
+        let Made { attempt, meta, mut counts, rebuilt, untouched } = made;
         attempt.check_sealed()?;
         attempt.sync_early();
         let sealing = Instant::now();
-        let (sealed, file_digest) = self.seal(&attempt)?;
+        let (sealed, file_digest) = self.seal(&attempt, untouched)?;
         let bytes = std::fs::metadata(attempt.db()).map_err(ImporterError::io("look at", attempt.db()))?.len();
         counts.errors = sealed.errors;
         counts.unchanged = sealed.rows.values().sum::<u64>().saturating_sub(counts.inserted + counts.updated);
@@ -228,7 +232,7 @@ impl Engine {
         self.lap("publish", publishing);
         let base = Base { commit: meta.commit.as_deref().and_then(|commit| commit.parse().ok()), files: sealed.files };
         let file = FileId::of(&published.db).map_err(ImporterError::io("look at", &published.db))?;
-        self.known = Some(Known { number: meta.generation.number, file, base, meta });
+        self.known = Some(Known { number: meta.generation.number, file, base, meta, tables: sealed.tables });
         let outcome = if rebuilt { Outcome::Rebuilt } else { Outcome::Incremental };
         let mut report = report(&published.manifest, published.manifest.counts, outcome, started.elapsed());
         report.phases = std::mem::take(&mut self.phases);
@@ -245,12 +249,12 @@ impl Engine {
     }
 
     /// Reads the file back and digests it, both at once.
-    fn seal(&mut self, attempt: &Attempt) -> Result<(Sealed, String), ImporterError> {
+    fn seal(&mut self, attempt: &Attempt, untouched: Tables) -> Result<(Sealed, String), ImporterError> {
         let datasets = self.scenery.datasets();
         let session = self.session()?;
         std::thread::scope(|scope| {
             let digest = scope.spawn(|| crate::generation::digest_file(attempt.db()));
-            let sealed = seal::check(session, attempt.db(), &datasets)?;
+            let sealed = seal::check(session, attempt.db(), &datasets, untouched)?;
             let digest = digest.join().unwrap_or_else(|_| Err(std::io::Error::other("the digesting thread died")));
             Ok((sealed, digest.map_err(ImporterError::io("read", attempt.db()))?))
         })

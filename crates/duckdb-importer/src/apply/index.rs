@@ -1,13 +1,14 @@
 //! Writing the search index, whole or document by document.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use duckdb::arrow::array::{ArrayRef, Int8Array, Int16Array, Int32Array, StringArray};
 use duckdb::arrow::record_batch::RecordBatch;
-use duckdb::{Appender, Connection, params};
+use duckdb::{Appender, Connection, Row, params};
 
-use super::{finish, run, temp_appender, wrote};
+use super::among::{among, among_numbers};
+use super::{finish, run, wrote};
 use crate::ImporterError;
 use crate::search::{Document, stem};
 
@@ -32,6 +33,15 @@ struct Terms {
 }
 
 impl Terms {
+    fn add(&mut self, docid: i32, term: i32, counts: [u16; 3]) {
+        for (field, times) in (0_i8..).zip(counts).filter(|(_, times)| *times > 0) {
+            self.docid.push(docid);
+            self.field.push(field);
+            self.term.push(term);
+            self.times.push(count(times));
+        }
+    }
+
     fn write(&mut self, appender: &mut Appender<'_>) -> Result<(), ImporterError> {
         let Self { docid, field, term, times } = std::mem::take(self);
         let columns: [(&str, ArrayRef); 4] = [
@@ -75,12 +85,7 @@ impl<'c> IndexBuilder<'c> {
         for posting in document.postings {
             let next = i32::try_from(self.words.len() + 1).unwrap_or(i32::MAX);
             let term = *self.words.entry(posting.word).or_insert(next);
-            for (field, times) in (0_i8..).zip(posting.counts).filter(|(_, times)| *times > 0) {
-                self.waiting.docid.push(docid);
-                self.waiting.field.push(field);
-                self.waiting.term.push(term);
-                self.waiting.times.push(count(times));
-            }
+            self.waiting.add(docid, term, posting.counts);
         }
         if self.waiting.docid.len() >= BATCH {
             self.waiting.write(&mut self.terms)?;
@@ -92,18 +97,22 @@ impl<'c> IndexBuilder<'c> {
         self.waiting.write(&mut self.terms)?;
         finish(self.docs)?;
         finish(self.terms)?;
-        let mut dict = open(self.connection, self.schema, "dict")?;
-        let mut words: Vec<_> = self.words.into_iter().collect();
+        let mut words: Vec<_> = self.words.iter().map(|(word, term)| (word.as_str(), *term)).collect();
         words.sort_unstable_by_key(|(_, term)| *term);
-        let terms = Int32Array::from_iter_values(words.iter().map(|(_, term)| *term));
-        let stems = StringArray::from_iter_values(words.iter().map(|(word, _)| stem(word)));
-        let words = StringArray::from_iter_values(words.iter().map(|(word, _)| word));
-        write(
-            &mut dict,
-            [("termid", Arc::new(terms) as _), ("term", Arc::new(words) as _), ("stem", Arc::new(stems) as _)],
-        )?;
-        finish(dict)
+        write_words(self.connection, self.schema, &words)
     }
+}
+
+fn write_words(connection: &Connection, schema: &str, words: &[(&str, i32)]) -> Result<(), ImporterError> {
+    let mut dict = open(connection, schema, "dict")?;
+    let terms = Int32Array::from_iter_values(words.iter().map(|(_, term)| *term));
+    let stems = StringArray::from_iter_values(words.iter().map(|(word, _)| stem(word)));
+    let words = StringArray::from_iter_values(words.iter().map(|(word, _)| word));
+    write(
+        &mut dict,
+        [("termid", Arc::new(terms) as _), ("term", Arc::new(words) as _), ("stem", Arc::new(stems) as _)],
+    )?;
+    finish(dict)
 }
 
 /// Takes documents out of an index and puts others in. A word that no document has any more leaves the dictionary.
@@ -113,67 +122,78 @@ pub(super) fn update_index(
     gone: &[i32],
     added: &[(i32, &str, Document)],
 ) -> Result<(), ImporterError> {
-    if gone.is_empty() && added.is_empty() {
-        return Ok(());
-    }
+    let mut unused = BTreeSet::new();
     if !gone.is_empty() {
-        run(connection, "updating the search index", "CREATE OR REPLACE TEMP TABLE stage_gone (docid INTEGER)")?;
-        let mut stage = temp_appender(connection, "stage_gone")?;
-        for docid in gone {
-            stage.append_row(params![docid]).map_err(wrote)?;
-        }
-        finish(stage)?;
-        run(
-            connection,
-            "updating the search index",
-            &format!(
-                "CREATE OR REPLACE TEMP TABLE stage_old_terms AS SELECT DISTINCT termid FROM {schema}.terms \
-                   WHERE docid IN (SELECT docid FROM temp.stage_gone);
-                 DELETE FROM {schema}.terms WHERE docid IN (SELECT docid FROM temp.stage_gone);
-                 DELETE FROM {schema}.docs WHERE docid IN (SELECT docid FROM temp.stage_gone);"
-            ),
-        )?;
+        let gone = among_numbers(connection, "stage_gone", gone)?;
+        let sql = format!("SELECT DISTINCT termid FROM {schema}.terms WHERE docid IN {gone}");
+        unused = read(connection, &sql, |row| row.get(0))?;
+        let sql = format!(
+            "DELETE FROM {schema}.terms WHERE docid IN {gone}; DELETE FROM {schema}.docs WHERE docid IN {gone};"
+        );
+        run(connection, "updating the search index", &sql)?;
     }
     if !added.is_empty() {
-        add(connection, schema, added)?;
+        for term in add(connection, schema, added)? {
+            unused.remove(&term);
+        }
     }
-    if !gone.is_empty() {
-        let sql = format!(
-            "DELETE FROM {schema}.dict WHERE termid IN (FROM temp.stage_old_terms) AND termid NOT IN (
-               SELECT termid FROM {schema}.terms WHERE termid IN (FROM temp.stage_old_terms));"
-        );
+    if !unused.is_empty() {
+        let listed = among_numbers(connection, "stage_terms", &unused.iter().copied().collect::<Vec<_>>())?;
+        let sql = format!("SELECT DISTINCT termid FROM {schema}.terms WHERE termid IN {listed}");
+        let used: BTreeSet<i32> = read(connection, &sql, |row| row.get(0))?;
+        unused.retain(|term| !used.contains(term));
+    }
+    if !unused.is_empty() {
+        let listed = among_numbers(connection, "stage_terms", &unused.into_iter().collect::<Vec<_>>())?;
+        let sql = format!("DELETE FROM {schema}.dict WHERE termid IN {listed}");
         run(connection, "updating the search index", &sql)?;
     }
     Ok(())
 }
 
-fn add(connection: &Connection, schema: &str, added: &[(i32, &str, Document)]) -> Result<(), ImporterError> {
-    run(
-        connection,
-        "updating the search index",
-        "CREATE OR REPLACE TEMP TABLE stage_postings (docid INTEGER, fieldid TINYINT, term VARCHAR, stem VARCHAR, tf SMALLINT)",
-    )?;
-    let mut stage = temp_appender(connection, "stage_postings")?;
+/// Adds documents, and the words that are new with them. Gives the numbers of all their words.
+fn add(
+    connection: &Connection,
+    schema: &str,
+    added: &[(i32, &str, Document)],
+) -> Result<impl Iterator<Item = i32>, ImporterError> {
+    let words: BTreeSet<&str> =
+        added.iter().flat_map(|(_, _, document)| &document.postings).map(|posting| posting.word.as_str()).collect();
+    let listed = among(connection, "stage_words", &words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())?;
+    let sql = format!("SELECT term, termid FROM {schema}.dict WHERE term IN {listed}");
+    let mut terms: HashMap<String, i32> = read(connection, &sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let sql = format!("SELECT coalesce(max(termid), 0) FROM {schema}.dict");
+    let last: i32 = connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
+    let new: Vec<(&str, i32)> =
+        words.iter().filter(|word| !terms.contains_key(**word)).copied().zip(last + 1..).collect();
+    if !new.is_empty() {
+        write_words(connection, schema, &new)?;
+        terms.extend(new.iter().map(|(word, term)| ((*word).to_owned(), *term)));
+    }
     let mut docs = open(connection, schema, "docs")?;
+    let mut waiting = Terms::default();
     for (docid, name, document) in added {
         docs.append_row(params![docid, name, document.len]).map_err(wrote)?;
         for posting in &document.postings {
-            let stem = stem(&posting.word);
-            for (field, times) in (0_i8..).zip(posting.counts).filter(|(_, times)| *times > 0) {
-                stage.append_row(params![docid, field, posting.word, &*stem, count(times)]).map_err(wrote)?;
-            }
+            waiting.add(*docid, terms.get(&posting.word).copied().unwrap_or_default(), posting.counts);
         }
     }
-    finish(stage)?;
     finish(docs)?;
-    let sql = format!(
-        "INSERT INTO {schema}.dict
-           SELECT (SELECT coalesce(max(termid), 0) FROM {schema}.dict) + row_number() OVER (ORDER BY term), term, stem
-           FROM (SELECT DISTINCT term, stem FROM temp.stage_postings) AS s
-           WHERE term NOT IN (SELECT term FROM {schema}.dict WHERE term IN (SELECT term FROM temp.stage_postings));
-         INSERT INTO {schema}.terms
-           SELECT s.docid, s.fieldid, d.termid, s.tf FROM temp.stage_postings AS s JOIN {schema}.dict AS d ON d.term = s.term
-           ORDER BY s.docid, d.termid, s.fieldid;"
-    );
-    run(connection, "updating the search index", &sql)
+    let mut appender = open(connection, schema, "terms")?;
+    waiting.write(&mut appender)?;
+    finish(appender)?;
+    Ok(terms.into_values())
+}
+
+fn failed(source: duckdb::Error) -> ImporterError {
+    ImporterError::Database { what: "reading the search index", source }
+}
+
+fn read<T, C: FromIterator<T>>(
+    connection: &Connection,
+    sql: &str,
+    row: impl FnMut(&Row<'_>) -> Result<T, duckdb::Error>,
+) -> Result<C, ImporterError> {
+    let read = || connection.prepare(sql)?.query_map([], row)?.collect::<Result<C, duckdb::Error>>();
+    read().map_err(failed)
 }

@@ -1,8 +1,11 @@
 //! Putting what changed into a copy of the last generation.
 
+use std::collections::BTreeSet;
+
 use duckdb::types::Value;
 use duckdb::{Connection, params};
 
+use super::among::{among, among_numbers};
 use super::books::{append_errors, append_files};
 use super::build::RESOLVE;
 use super::index::update_index;
@@ -14,20 +17,20 @@ use super::{
 use crate::ImporterError;
 use crate::engine::DatedRow;
 use crate::search::{SCHEMA_ENTITIES, SCHEMA_SECTIONS};
-use crate::tables::{ident, with_table};
+use crate::tables::{ident, literal, with_table};
 use baft_dataset::dataset::Datasets;
 use baft_dataset::rows::SectionRow;
 
 /// How many entries `_changes` keeps.
 const KEPT_CHANGES: i64 = 10_000;
+/// How many of its entries one statement adds.
+const CHANGES_AT_ONCE: usize = 256;
 
 /// Everything one import changes.
 #[derive(Debug, Default)]
 pub struct Delta {
-    /// Ids whose rows go: deleted entities, and the old rows of changed ones.
-    pub gone: Vec<String>,
-    /// Document numbers of those.
-    pub gone_docs: Vec<i32>,
+    /// Rows that go: deleted entities, and the old rows of changed ones.
+    pub gone: Vec<Gone>,
     /// New rows, and the new rows of changed entities.
     pub rows: Vec<NewRow>,
     /// Rows of which only the lines, the past or a flag changed.
@@ -48,6 +51,44 @@ pub struct Delta {
     pub changes: Vec<Change>,
     /// Ids and aliases that appear or vanish: references to them must be resolved again.
     pub names: Vec<String>,
+}
+
+impl Delta {
+    /// The tables that applying it writes; a search index counts as one, by the name of its schema.
+    #[must_use]
+    pub fn writes(&self) -> BTreeSet<&str> {
+        let rows = !self.gone.is_empty() || !self.rows.is_empty();
+        let documents = !self.gone_sections.is_empty() || !self.sections.is_empty();
+        let mut written: BTreeSet<_> = [
+            (true, "_meta"),
+            (rows || !self.touched.is_empty(), "entities"),
+            (rows, "aliases"),
+            (rows || !self.names.is_empty(), "edges"),
+            (rows, SCHEMA_ENTITIES),
+            (documents || !self.touched_sections.is_empty(), "sections"),
+            (documents, SCHEMA_SECTIONS),
+            (!self.paths.is_empty() || !self.files.is_empty(), "_files"),
+            (!self.paths.is_empty() || !self.errors.is_empty(), "_errors"),
+            (!self.changes.is_empty(), "_changes"),
+        ]
+        .into_iter()
+        .filter_map(|(written, table)| written.then_some(table))
+        .collect();
+        written.extend(self.gone.iter().map(|row| row.dataset.as_str()));
+        written.extend(self.rows.iter().map(|row| row.dataset.as_str()));
+        written
+    }
+}
+
+/// A row to be removed.
+#[derive(Debug)]
+pub struct Gone {
+    /// The entity.
+    pub id: String,
+    /// The dataset its file belongs to.
+    pub dataset: String,
+    /// Its document number.
+    pub docid: i32,
 }
 
 /// A row to be added.
@@ -133,15 +174,16 @@ pub fn update(
     resolve_edges(connection, delta)?;
     let documents =
         delta.rows.iter().map(|new| (new.docid, new.dated.row.id.as_str(), entity_document(&new.dated.row)));
-    update_index(connection, SCHEMA_ENTITIES, &delta.gone_docs, &documents.collect::<Vec<_>>())?;
+    let gone: Vec<_> = delta.gone.iter().map(|gone| gone.docid).collect();
+    update_index(connection, SCHEMA_ENTITIES, &gone, &documents.collect::<Vec<_>>())?;
     let keys: Vec<_> = delta.sections.iter().map(|new| section_key(&new.path, &new.section.pointer)).collect();
     let documents =
         delta.sections.iter().zip(&keys).map(|(new, key)| (new.docid, key.as_str(), section_document(&new.section)));
     update_index(connection, SCHEMA_SECTIONS, &delta.gone_sections, &documents.collect::<Vec<_>>())?;
     if !delta.paths.is_empty() {
-        stage_names(connection, "stage_paths", &delta.paths)?;
-        let sql = "DELETE FROM _files WHERE path IN (FROM temp.stage_paths); DELETE FROM _errors WHERE path IN (FROM temp.stage_paths);";
-        run(connection, "updating the books", sql)?;
+        let paths = among(connection, "stage_paths", &delta.paths)?;
+        let sql = format!("DELETE FROM _files WHERE path IN {paths}; DELETE FROM _errors WHERE path IN {paths};");
+        run(connection, "updating the books", &sql)?;
     }
     append_files(connection, &delta.files)?;
     append_errors(connection, &delta.errors)?;
@@ -151,28 +193,26 @@ pub fn update(
     Ok(meta)
 }
 
-/// A temporary table with one column of names.
-pub(crate) fn stage_names(connection: &Connection, table: &str, names: &[String]) -> Result<(), ImporterError> {
-    run(connection, "making a staging table", &format!("CREATE OR REPLACE TEMP TABLE {table} (name VARCHAR)"))?;
-    let mut stage = temp_appender(connection, table)?;
-    for name in names {
-        stage.append_row(params![name]).map_err(wrote)?;
-    }
-    finish(stage)
-}
-
-fn remove_rows(connection: &Connection, datasets: &Datasets, gone: &[String]) -> Result<(), ImporterError> {
+fn remove_rows(connection: &Connection, datasets: &Datasets, gone: &[Gone]) -> Result<(), ImporterError> {
     if gone.is_empty() {
         return Ok(());
     }
-    stage_names(connection, "stage_ids", gone)?;
+    let ids = |rows: &[&Gone]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
+    let all = among(connection, "stage_ids", &ids(&gone.iter().collect::<Vec<_>>()))?;
     let mut sql = String::new();
-    let tables = with_table(datasets).map(|dataset| (ident(dataset.id.as_str()), "id"));
-    let fixed = [("entities".to_owned(), "id"), ("aliases".to_owned(), "id"), ("edges".to_owned(), "src_id")];
-    for (table, column) in fixed.into_iter().chain(tables) {
-        sql.push_str(&format!("DELETE FROM {table} WHERE {column} IN (FROM temp.stage_ids);"));
+    for (table, column) in [("entities", "id"), ("aliases", "id"), ("edges", "src_id")] {
+        sql.push_str(&format!("DELETE FROM {table} WHERE {column} IN {all};"));
     }
-    run(connection, "removing rows", &sql)
+    run(connection, "removing rows", &sql)?;
+    for dataset in with_table(datasets) {
+        let mine: Vec<_> = gone.iter().filter(|row| row.dataset == dataset.id.as_str()).collect();
+        if !mine.is_empty() {
+            let ids = among(connection, "stage_ids", &ids(&mine))?;
+            let sql = format!("DELETE FROM {} WHERE id IN {ids}", ident(dataset.id.as_str()));
+            run(connection, "removing rows", &sql)?;
+        }
+    }
+    Ok(())
 }
 
 fn add_rows(connection: &Connection, datasets: &Datasets, rows: &[NewRow], now: Micros) -> Result<(), ImporterError> {
@@ -251,13 +291,8 @@ fn touch_rows(connection: &Connection, touched: &[Touch]) -> Result<(), Importer
 
 fn change_sections(connection: &Connection, delta: &Delta) -> Result<(), ImporterError> {
     if !delta.gone_sections.is_empty() {
-        run(connection, "making a staging table", "CREATE OR REPLACE TEMP TABLE stage_gone_sections (docid INTEGER)")?;
-        let mut stage = temp_appender(connection, "stage_gone_sections")?;
-        for docid in &delta.gone_sections {
-            stage.append_row(params![docid]).map_err(wrote)?;
-        }
-        finish(stage)?;
-        run(connection, "removing sections", "DELETE FROM sections WHERE docid IN (FROM temp.stage_gone_sections)")?;
+        let gone = among_numbers(connection, "stage_gone_sections", &delta.gone_sections)?;
+        run(connection, "removing sections", &format!("DELETE FROM sections WHERE docid IN {gone}"))?;
     }
     if !delta.sections.is_empty() {
         let mut stage = SectionStage::open(connection)?;
@@ -299,11 +334,11 @@ fn resolve_edges(connection: &Connection, delta: &Delta) -> Result<(), ImporterE
         run(connection, "resolving references", &sql)?;
     }
     if !delta.names.is_empty() {
-        stage_names(connection, "stage_names", &delta.names)?;
+        let names = among(connection, "stage_names", &delta.names)?;
         let sql = format!(
             "UPDATE edges AS t SET dst_id = r.dst_id, resolved = r.resolved FROM (
                SELECT s.target, coalesce(e.id, a.id, s.target) AS dst_id, e.id IS NOT NULL OR a.id IS NOT NULL AS resolved
-               FROM (SELECT DISTINCT name AS target FROM temp.stage_names) AS s {RESOLVE}) AS r
+               FROM (SELECT DISTINCT target FROM edges WHERE target IN {names}) AS s {RESOLVE}) AS r
              WHERE t.target = r.target AND (t.dst_id IS DISTINCT FROM r.dst_id OR t.resolved IS DISTINCT FROM r.resolved)"
         );
         run(connection, "resolving references", &sql)?;
@@ -315,36 +350,28 @@ fn append_changes(connection: &Connection, changes: &[Change], meta: &Meta, now:
     if changes.is_empty() {
         return Ok(meta.next_change);
     }
-    let sql =
-        "CREATE OR REPLACE TEMP TABLE stage_changes AS SELECT * REPLACE (''::VARCHAR AS fields) FROM _changes LIMIT 0";
-    run(connection, "making a staging table", sql)?;
-    let mut stage = temp_appender(connection, "stage_changes")?;
+    let generation = meta.generation.number;
+    let optional = |text: Option<&String>| text.map_or("NULL".to_owned(), |text| literal(text));
     let mut next = meta.next_change;
-    let generation = i64::try_from(meta.generation.number).unwrap_or(i64::MAX);
-    for change in changes {
-        let fields = change.fields.join("\u{1f}");
-        stage
-            .append_row(params![
-                next,
-                generation,
-                change.commit.as_ref().or(meta.commit.as_ref()),
-                change.op,
-                change.type_name,
-                change.id,
-                change.old_hash,
-                change.new_hash,
-                fields,
-                Value::Timestamp(duckdb::types::TimeUnit::Microsecond, now.0),
-            ])
-            .map_err(wrote)?;
-        next += 1;
+    for some in changes.chunks(CHANGES_AT_ONCE) {
+        let mut rows = Vec::with_capacity(some.len());
+        for change in some {
+            let commit = optional(change.commit.as_ref().or(meta.commit.as_ref()));
+            let (kind, id) = (literal(&change.type_name), literal(&change.id));
+            let (old, new) = (optional(change.old_hash.as_ref()), optional(change.new_hash.as_ref()));
+            let fields = change.fields.iter().map(|field| literal(field)).collect::<Vec<_>>().join(", ");
+            rows.push(format!(
+                "({next}, {generation}, {commit}, '{op}', {kind}, {id}, {old}, {new}, [{fields}]::VARCHAR[], make_timestamp({now}))",
+                op = change.op,
+                now = now.0,
+            ));
+            next += 1;
+        }
+        run(connection, "writing _changes", &format!("INSERT INTO _changes VALUES {}", rows.join(", ")))?;
     }
-    finish(stage)?;
     let oldest = next - KEPT_CHANGES;
-    let sql = format!(
-        "INSERT INTO _changes SELECT * REPLACE (CASE WHEN fields = '' THEN [] ELSE string_split(fields, chr(31)) END AS fields) \
-         FROM temp.stage_changes; DELETE FROM _changes WHERE seq < {oldest};"
-    );
-    run(connection, "writing _changes", &sql)?;
+    if oldest > 0 {
+        run(connection, "writing _changes", &format!("DELETE FROM _changes WHERE seq < {oldest}"))?;
+    }
     Ok(next)
 }

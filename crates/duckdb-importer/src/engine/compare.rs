@@ -1,13 +1,13 @@
 //! From what is and what the database knows to what must be written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use duckdb::Connection;
 
 use super::read::{DatedRow, Outcome};
 use super::stored::{self, StoredRow};
 use crate::ImporterError;
-use crate::apply::{Change, Delta, FileRecord, Meta, NewRow, NewSection, SectionTouch, Touch, error_records};
+use crate::apply::{Change, Delta, FileRecord, Gone, Meta, NewRow, NewSection, SectionTouch, Touch, error_records};
 use baft_dataset::dataset::Datasets;
 use baft_dataset::rows::{FileState, SectionRow};
 
@@ -23,6 +23,7 @@ pub fn entities(
 ) -> Result<(), ImporterError> {
     let dataset_of =
         |path: &str| datasets.for_path(path).map(|dataset| dataset.id.as_str().to_owned()).unwrap_or_default();
+    let gone = |row: &StoredRow| Gone { id: row.id.clone(), dataset: dataset_of(&row.path), docid: row.docid };
     let mut old: HashMap<String, StoredRow> = old.into_iter().map(|row| (row.id.clone(), row)).collect();
     let mut updated: Vec<(StoredRow, usize)> = Vec::new();
     for (path, outcome) in outcomes.iter_mut() {
@@ -40,8 +41,7 @@ pub fn entities(
                     }
                 }
                 Some(before) => {
-                    delta.gone.push(before.id.clone());
-                    delta.gone_docs.push(before.docid);
+                    delta.gone.push(gone(&before));
                     add(dated, before.docid, delta);
                     updated.push((before, delta.rows.len() - 1));
                 }
@@ -59,8 +59,7 @@ pub fn entities(
     let mut removed: Vec<_> = old.into_values().collect();
     removed.sort_by_key(|row| row.docid);
     delta.names.extend(removed.iter().map(|row| row.id.clone()));
-    delta.gone.extend(removed.iter().map(|row| row.id.clone()));
-    delta.gone_docs.extend(removed.iter().map(|row| row.docid));
+    delta.gone.extend(removed.iter().map(gone));
     tell_updates(connection, &updated, &removed, delta)?;
     delta.changes.extend(removed.iter().map(|row| change("delete", Some(row), None, Vec::new())));
     Ok(())
@@ -203,10 +202,9 @@ pub fn shown(old: &[StoredRow]) -> HashMap<String, String> {
     old.iter().map(|row| (row.id.clone(), row.path.clone())).collect()
 }
 
-/// Every id that a question about ownership can be about.
+/// Ids in the files read now that none of them showed before: another file may show them.
 #[must_use]
-pub fn ids_in_question(outcomes: &BTreeMap<String, Outcome>, before: &HashMap<String, String>) -> Vec<String> {
-    let ids: HashSet<_> =
-        outcomes.values().flat_map(|outcome| &outcome.rows).map(|dated| dated.row.id.clone()).collect();
-    ids.union(&before.keys().cloned().collect()).cloned().collect()
+pub fn new_ids(outcomes: &BTreeMap<String, Outcome>, before: &HashMap<String, String>) -> Vec<String> {
+    let ids: BTreeSet<_> = outcomes.values().flat_map(|outcome| &outcome.rows).map(|dated| &dated.row.id).collect();
+    ids.into_iter().filter(|id| !before.contains_key(*id)).cloned().collect()
 }

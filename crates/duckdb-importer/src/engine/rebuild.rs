@@ -9,6 +9,7 @@ use duckdb::Connection;
 use super::compare::{changed_fields, file_record};
 use super::read::{Outcome, Reading, read};
 use super::scene::Scenery;
+use super::seal::Tables;
 use super::update::NAME;
 use super::{Engine, Made, Progress, pool, resolve};
 use crate::ImporterError;
@@ -29,7 +30,7 @@ impl Engine {
         let building = std::time::Instant::now();
         let (meta, counts) = self.build(&attempt, old.as_deref())?;
         self.lap("write", building);
-        Ok(Made { attempt, meta, counts, rebuilt: true })
+        Ok(Made { attempt, meta, counts, rebuilt: true, untouched: Tables::new() })
     }
 
     fn build(&mut self, attempt: &Attempt, old: Option<&std::path::Path>) -> Result<(Meta, Counts), ImporterError> {
@@ -43,6 +44,7 @@ impl Engine {
         let Some(session) = &self.session else { return Err(ImporterError::Stopped) };
         session.attach(attempt.db(), NAME, Access::Create)?;
         session.use_file(NAME)?;
+        session.use_threads(threads)?;
         let connection = session.connection();
         let written = fill(connection, &mut self.scenery, &paths, meta, threads, &progress).and_then(|meta| {
             if old_meta.is_some() { tell_changes(connection, meta) } else { count_all(connection, meta) }

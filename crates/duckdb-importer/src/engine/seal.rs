@@ -1,6 +1,6 @@
 //! Reading a finished database back, table by table, before anybody else does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use duckdb::Connection;
@@ -29,7 +29,12 @@ pub struct Sealed {
     pub quarantined: Vec<Quarantined>,
     /// Entries in `_errors` of severity error.
     pub errors: u64,
+    /// What each table holds.
+    pub tables: Tables,
 }
+
+/// Tables and what they hold.
+pub type Tables = BTreeMap<String, TableDigest>;
 
 /// How many rows a table has, and the sum of their hashes: independent of their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub struct TableDigest {
 struct Reading {
     table: String,
     sql: String,
+    /// Where the rows are: the table, or the schema of a search index.
+    place: String,
     /// The same rows always give the same digest, however they came there.
     content: bool,
 }
@@ -51,7 +58,8 @@ struct Reading {
 fn reading(table: &str, columns: &str, from: &str, content: bool) -> Reading {
     let name = literal(table);
     let sql = format!("SELECT {name}, count(*), coalesce(sum(hash({columns})::HUGEINT), 0) FROM {from}");
-    Reading { table: table.to_owned(), sql, content }
+    let place = from.split_once('.').map_or(from, |(schema, _)| schema).trim_matches('"').to_owned();
+    Reading { table: table.to_owned(), sql, place, content }
 }
 
 /// Reads everything that readers may, once.
@@ -109,10 +117,7 @@ fn index_readings() -> Vec<Reading> {
     all
 }
 
-fn digests<'a>(
-    connection: &Connection,
-    readings: impl Iterator<Item = &'a Reading>,
-) -> Result<BTreeMap<String, TableDigest>, ImporterError> {
+fn digests<'a>(connection: &Connection, readings: impl Iterator<Item = &'a Reading>) -> Result<Tables, ImporterError> {
     let sql = readings.map(|reading| reading.sql.as_str()).collect::<Vec<_>>().join(" UNION ALL ");
     let read = || {
         let mut statement = connection.prepare(&sql)?;
@@ -124,27 +129,37 @@ fn digests<'a>(
 }
 
 /// The digest of every table by content: what must be equal however a database was made. The file in use is read.
-pub fn table_digests(
-    connection: &Connection,
-    datasets: &Datasets,
-) -> Result<BTreeMap<String, TableDigest>, ImporterError> {
+pub fn table_digests(connection: &Connection, datasets: &Datasets) -> Result<Tables, ImporterError> {
     let all: Vec<_> =
         readings(datasets).into_iter().filter(|reading| reading.content).chain(index_readings()).collect();
     digests(connection, all.iter())
 }
 
-/// Opens a finished file as a reader would, reads every row of every table, and checks what must hold.
-pub fn check(session: &Session, db: &Path, datasets: &Datasets) -> Result<Sealed, ImporterError> {
+/// What `tables` says of those that were not written since.
+#[must_use]
+pub fn untouched(mut tables: Tables, datasets: &Datasets, written: &BTreeSet<&str>) -> Tables {
+    for reading in readings(datasets) {
+        if written.contains(reading.place.as_str()) {
+            tables.remove(&reading.table);
+        }
+    }
+    tables
+}
+
+/// Opens a finished file as a reader would, reads every row of every table, and checks what must hold. Tables that are
+/// `untouched` since this process read them in the file's predecessor, of which the file is a copy, are not read again.
+pub fn check(session: &Session, db: &Path, datasets: &Datasets, untouched: Tables) -> Result<Sealed, ImporterError> {
     session.attach(db, NAME, Access::Read)?;
     session.use_file(NAME)?;
-    let sealed = read_back(session.connection(), datasets);
+    let sealed = read_back(session.connection(), datasets, untouched);
     session.detach(NAME)?;
     sealed
 }
 
-fn read_back(connection: &Connection, datasets: &Datasets) -> Result<Sealed, ImporterError> {
+fn read_back(connection: &Connection, datasets: &Datasets, untouched: Tables) -> Result<Sealed, ImporterError> {
     let readings = readings(datasets);
-    let found = digests(connection, readings.iter())?;
+    let mut found = digests(connection, readings.iter().filter(|reading| !untouched.contains_key(&reading.table)))?;
+    found.extend(untouched);
     let count = |table: &str| found.get(table).map_or(-1, |digest| digest.rows);
     for (documents, table) in [(SCHEMA_ENTITIES, "entities"), (SCHEMA_SECTIONS, "sections")] {
         let (docs, rows) = (count(&format!("{documents}.docs")), count(table));
@@ -164,7 +179,8 @@ fn read_back(connection: &Connection, datasets: &Datasets) -> Result<Sealed, Imp
     }
     let files = stored::files(connection)?;
     let (quarantined, errors) = quarantined(connection, &files)?;
-    Ok(Sealed { digest: hasher.finalize().to_hex().to_string(), rows, files, quarantined, errors })
+    let digest = hasher.finalize().to_hex().to_string();
+    Ok(Sealed { digest, rows, files, quarantined, errors, tables: found })
 }
 
 fn rows_by_type(connection: &Connection) -> Result<(i64, BTreeMap<String, u64>), ImporterError> {

@@ -8,7 +8,7 @@ use duckdb::{Connection, Row};
 use super::read::{BaseRow, Since};
 use super::resolve::ELSEWHERE;
 use crate::ImporterError;
-use crate::apply::{FileRecord, stage_names};
+use crate::apply::{FileRecord, among};
 
 type Failed = duckdb::Error;
 
@@ -70,10 +70,12 @@ pub fn files(connection: &Connection) -> Result<BTreeMap<String, FileRecord>, Im
 
 /// The rows of some files.
 pub fn rows(connection: &Connection, paths: &[String]) -> Result<Vec<StoredRow>, ImporterError> {
-    stage_names(connection, "stage_paths", paths)?;
-    let sql = "SELECT id, type, source_path, docid, line_start, line_end, schema_valid, row_hash, commit_oid, blob_oid, \
-               updated_date, stale FROM entities WHERE source_path IN (FROM temp.stage_paths)";
-    all(connection, "reading rows", sql, |row| {
+    let paths = among(connection, "stage_paths", paths)?;
+    let sql = format!(
+        "SELECT id, type, source_path, docid, line_start, line_end, schema_valid, row_hash, commit_oid, blob_oid, \
+         updated_date, stale FROM entities WHERE source_path IN {paths}"
+    );
+    all(connection, "reading rows", &sql, |row| {
         let day = match row.get(10)? {
             Value::Date32(day) => day,
             _ => 0,
@@ -96,11 +98,13 @@ pub fn rows(connection: &Connection, paths: &[String]) -> Result<Vec<StoredRow>,
 
 /// The sections of some files.
 pub fn sections(connection: &Connection, paths: &[String]) -> Result<HashMap<String, StoredSection>, ImporterError> {
-    stage_names(connection, "stage_paths", paths)?;
-    let sql = "SELECT key, docid, doc_kind, doc_id, pointer, section_id, parent_pointer, ord, depth, level, title, \
+    let paths = among(connection, "stage_paths", paths)?;
+    let sql = format!(
+        "SELECT key, docid, doc_kind, doc_id, pointer, section_id, parent_pointer, ord, depth, level, title, \
                array_to_string(tags, chr(31)), len(tags), content, line_start \
-               FROM sections WHERE source_path IN (FROM temp.stage_paths)";
-    let found = all(connection, "reading sections", sql, |row| {
+               FROM sections WHERE source_path IN {paths}"
+    );
+    let found = all(connection, "reading sections", &sql, |row| {
         let tags: String = row.get::<_, Option<String>>(11)?.unwrap_or_default();
         let count: i64 = row.get(12)?;
         let tags = if count == 0 { Vec::new() } else { tags.split('\u{1f}').map(str::to_owned).collect() };
@@ -123,46 +127,37 @@ pub fn sections(connection: &Connection, paths: &[String]) -> Result<HashMap<Str
     Ok(found.into_iter().collect())
 }
 
-/// Which files other than `paths` show these ids, and which have lost them.
-#[allow(clippy::type_complexity, reason = "two maps that are always wanted together")]
-pub fn claims(
-    connection: &Connection,
-    paths: &[String],
-    ids: &[String],
-) -> Result<(HashMap<String, String>, HashMap<String, Vec<String>>), ImporterError> {
-    stage_names(connection, "stage_paths", paths)?;
-    stage_names(connection, "stage_ids", ids)?;
-    let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-    let sql = "SELECT id, source_path FROM entities WHERE id IN (FROM temp.stage_ids) AND source_path NOT IN (FROM temp.stage_paths)";
-    let owned = all(connection, "reading ids", sql, pair)?.into_iter().collect();
-    let sql = format!(
-        "SELECT entity_id, path FROM _errors WHERE code = '{ELSEWHERE}' AND entity_id IN (FROM temp.stage_ids)"
-    );
-    let mut losers: HashMap<String, Vec<String>> = HashMap::new();
-    for (id, path) in all(connection, "reading _errors", &sql, pair)? {
-        losers.entry(id).or_default().push(path);
+/// Which files show these ids.
+pub fn owners(connection: &Connection, ids: &[String]) -> Result<HashMap<String, String>, ImporterError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
     }
-    Ok((owned, losers))
+    let ids = among(connection, "stage_ids", ids)?;
+    let sql = format!("SELECT id, source_path FROM entities WHERE id IN {ids}");
+    Ok(all(connection, "reading ids", &sql, |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
 }
 
-/// Which of these files have lost an id to another.
-pub fn with_lost_ids(connection: &Connection, paths: &[String]) -> Result<Vec<String>, ImporterError> {
-    stage_names(connection, "stage_paths", paths)?;
-    let sql =
-        format!("SELECT DISTINCT path FROM _errors WHERE code = '{ELSEWHERE}' AND path IN (FROM temp.stage_paths)");
-    all(connection, "reading _errors", &sql, |row| row.get(0))
+/// Ids that files have lost to others, with those files.
+pub fn losers(connection: &Connection) -> Result<HashMap<String, Vec<String>>, ImporterError> {
+    let sql = format!("SELECT entity_id, path FROM _errors WHERE code = '{ELSEWHERE}' AND entity_id IS NOT NULL");
+    let pairs = all(connection, "reading _errors", &sql, |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let mut losers: HashMap<String, Vec<String>> = HashMap::new();
+    for (id, path) in pairs {
+        losers.entry(id).or_default().push(path);
+    }
+    Ok(losers)
 }
 
 /// The content and aliases of entities.
 pub fn contents(connection: &Connection, ids: &[String]) -> Result<HashMap<String, String>, ImporterError> {
-    stage_names(connection, "stage_ids", ids)?;
-    let sql = "SELECT id, content FROM entities WHERE id IN (FROM temp.stage_ids)";
-    Ok(all(connection, "reading rows", sql, |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+    let ids = among(connection, "stage_ids", ids)?;
+    let sql = format!("SELECT id, content FROM entities WHERE id IN {ids}");
+    Ok(all(connection, "reading rows", &sql, |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
 }
 
 /// The aliases of entities.
 pub fn aliases(connection: &Connection, ids: &[String]) -> Result<Vec<(String, String)>, ImporterError> {
-    stage_names(connection, "stage_ids", ids)?;
-    let sql = "SELECT id, alias FROM aliases WHERE id IN (FROM temp.stage_ids)";
-    all(connection, "reading aliases", sql, |row| Ok((row.get(0)?, row.get(1)?)))
+    let ids = among(connection, "stage_ids", ids)?;
+    let sql = format!("SELECT id, alias FROM aliases WHERE id IN {ids}");
+    all(connection, "reading aliases", &sql, |row| Ok((row.get(0)?, row.get(1)?)))
 }

@@ -1,17 +1,17 @@
 //! Applying what changed to a copy of the current generation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use baft_bus::payload::Counts;
-use duckdb::Connection;
 
 use super::plan::{Base, Plan, plan};
 use super::read::{BaseFile, Outcome, Reading, read};
 use super::scene::{SETTLING, Scenery};
+use super::seal::Tables;
 use super::stored::StoredRow;
-use super::{Engine, Known, Made, compare, pool, report, resolve, stored};
+use super::{Engine, Known, Made, compare, pool, report, resolve, seal, stored};
 use crate::ImporterError;
 use crate::apply::{self, Delta, Meta, Micros};
 use crate::daemon::{self, Report};
@@ -50,11 +50,13 @@ impl Engine {
         let session = self.session()?;
         session.attach(attempt.db(), NAME, Access::Write)?;
         session.use_file(NAME)?;
+        // What one edit changes is little, and handing it to other threads costs more than they save.
+        session.use_threads(1)?;
         let result = self.apply(&plan, &known, meta, now);
         let detached = self.session()?.detach(NAME);
-        let (meta, counts) = result?;
+        let (meta, counts, untouched) = result?;
         detached?;
-        let made = Made { attempt, meta, counts, rebuilt: false };
+        let made = Made { attempt, meta, counts, rebuilt: false, untouched };
         self.publish(made, started).map(Some)
     }
 
@@ -83,7 +85,7 @@ impl Engine {
         session.detach("known")?;
         let (Some(meta), files) = read? else { return Ok(None) };
         let commit = meta.commit.as_deref().and_then(|commit| commit.parse().ok());
-        let known = Known { number, file, base: Base { commit, files }, meta };
+        let known = Known { number, file, base: Base { commit, files }, meta, tables: Tables::new() };
         self.known = Some(known.clone());
         Ok(Some(known))
     }
@@ -134,7 +136,7 @@ impl Engine {
         known: &Known,
         mut meta: Meta,
         now: Micros,
-    ) -> Result<(Meta, Counts), ImporterError> {
+    ) -> Result<(Meta, Counts, Tables), ImporterError> {
         let threads = self.settings.publish.threads;
         self.session()?;
         let Some(session) = &self.session else { return Err(ImporterError::Stopped) };
@@ -146,17 +148,17 @@ impl Engine {
         let mut paths: Vec<String> = plan.read.union(&plan.gone).cloned().collect();
         self.progress.total.store(paths.len(), Ordering::Relaxed);
         let mut old = stored::rows(connection, &paths)?;
+        let losers = stored::losers(connection)?;
         let mut outcomes = BTreeMap::new();
         let mut to_read: Vec<String> = plan.read.iter().cloned().collect();
         let mut owned;
         loop {
-            let base = base_files(connection, &known.base, &to_read, &old)?;
+            let base = base_files(&known.base, &to_read, &old, &losers);
             let done = read_files(scenery, &to_read, plan.range.as_ref(), &base, threads)?;
             self.progress.done.fetch_add(done.len(), Ordering::Relaxed);
             outcomes.extend(done.into_iter().map(|outcome| (outcome.path.clone(), outcome)));
             let before = compare::shown(&old);
-            let ids = compare::ids_in_question(&outcomes, &before);
-            let (owners, losers) = stored::claims(connection, &paths, &ids)?;
+            let owners = stored::owners(connection, &compare::new_ids(&outcomes, &before))?;
             let more = resolve::drawn_in(&outcomes, &before, &owners, &losers);
             owned = owners;
             if more.is_empty() {
@@ -178,6 +180,7 @@ impl Engine {
         compare::entities(connection, &scenery.rules.datasets, &mut outcomes, old, &mut meta, &mut delta)?;
         compare::sections(connection, &paths, &mut outcomes, &mut meta, &mut delta)?;
         let counts = counts(&delta);
+        let untouched = seal::untouched(known.tables.clone(), &scenery.rules.datasets, &delta.writes());
         let begin = ImporterError::db("beginning the transaction");
         connection.execute_batch("BEGIN").map_err(begin)?;
         let written = apply::update(connection, &scenery.rules.datasets, &delta, meta, now);
@@ -185,7 +188,7 @@ impl Engine {
         let meta = written?;
         ended.map_err(ImporterError::db("committing"))?;
         self.phases.push(("write", writing.elapsed()));
-        Ok((meta, counts))
+        Ok((meta, counts, untouched))
     }
 }
 
@@ -196,12 +199,12 @@ fn counts(delta: &Delta) -> Counts {
 
 /// What the database knows of each of these files.
 fn base_files(
-    connection: &Connection,
     base: &Base,
     paths: &[String],
     rows: &[StoredRow],
-) -> Result<HashMap<String, BaseFile>, ImporterError> {
-    let contested = stored::with_lost_ids(connection, paths)?;
+    losers: &HashMap<String, Vec<String>>,
+) -> HashMap<String, BaseFile> {
+    let contested: BTreeSet<&String> = losers.values().flatten().collect();
     let mut files: HashMap<String, BaseFile> = HashMap::with_capacity(paths.len());
     for path in paths {
         let mut file = BaseFile::default();
@@ -216,7 +219,7 @@ fn base_files(
             file.rows.insert(row.id.clone(), row.base.clone());
         }
     }
-    Ok(files)
+    files
 }
 
 /// Reads files of datasets; the others among `paths` are skipped. Without a range nothing the database knows of the past

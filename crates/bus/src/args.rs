@@ -35,6 +35,9 @@ pub struct NatsArgs {
     /// Certificate authority that signed the NATS server's certificate (PEM); also makes TLS obligatory
     #[arg(long, env = "BAFT_NATS_CA_FILE", value_name = "FILE")]
     pub nats_ca_file: Option<PathBuf>,
+    /// Where replies come to; default: _INBOX_<program>.<host>. Where NATS permissions are used, people say _INBOX_<user> here
+    #[arg(long, env = "BAFT_NATS_INBOX_PREFIX", value_name = "SUBJECT")]
+    pub nats_inbox_prefix: Option<String>,
     /// First token of every subject; also names the streams
     #[arg(long, env = "BAFT_SUBJECT_PREFIX", value_name = "TOKEN", default_value = "baft")]
     pub nats_subject_prefix: Prefix,
@@ -112,6 +115,14 @@ impl NatsArgs {
             std::fs::read(path).map_err(|error| {
                 BusError::Config(format!("--nats-ca-file {}: {error}; give a readable PEM file", path.display()))
             })?;
+        }
+        if let Some(inbox) = &self.nats_inbox_prefix
+            && !inbox.split('.').all(crate::subject::is_token)
+        {
+            return Err(BusError::Config(format!(
+                "--nats-inbox-prefix has `{}`: words of A-Z a-z 0-9 _ -, with dots between",
+                inbox.escape_default()
+            )));
         }
         let source = Source::from_args(self, url_user)?;
         source.check()?;

@@ -323,7 +323,7 @@ fn options(args: &NatsArgs, target: &Target, identity: &Identity) -> Prepared {
         }
     })
     .name(format!("{} {}", identity.name, identity.instance))
-    .custom_inbox_prefix(identity.inbox_prefix())
+    .custom_inbox_prefix(args.nats_inbox_prefix.clone().unwrap_or_else(|| identity.inbox_prefix()))
     .connection_timeout(CONNECT_TIMEOUT)
     .ping_interval(PING_INTERVAL)
     .request_timeout(None)

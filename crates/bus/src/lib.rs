@@ -25,6 +25,7 @@ pub mod kv;
 mod link;
 mod metrics;
 pub mod payload;
+pub mod permissions;
 mod progress;
 pub mod request;
 pub mod server_config;

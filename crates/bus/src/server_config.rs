@@ -28,7 +28,7 @@ authorization {{
 }
 
 /// A string of the server's configuration language, which knows the same escapes as JSON for what matters here.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -237,22 +237,20 @@ impl Registry {
         synced: Synced,
     ) -> Result<SessionStartResponse, RequestError> {
         let began = Instant::now();
-        let principal = run.principal().map(str::to_owned);
-        let preflight =
-            match run.step("preflight", "checking the environment", self.fleet.preflight(principal.as_deref())).await {
-                Ok(checks) => {
-                    let said = format!("{}/{} checks passed", checks.passed, checks.total);
-                    let state = if checks.problems.is_empty() { StepState::Done } else { StepState::Warning };
-                    run.went("preflight", state, said, Some(began)).await;
-                    run.warnings.extend(checks.problems.iter().cloned());
-                    Some(checks)
-                }
-                Err(error) => {
-                    let said = format!("the environment is not checked: {}", line(&error));
-                    run.went("preflight", StepState::Warning, said, Some(began)).await;
-                    None
-                }
-            };
+        let preflight = match run.step("preflight", "checking the environment", self.fleet.preflight()).await {
+            Ok(checks) => {
+                let said = format!("{}/{} checks passed", checks.passed, checks.total);
+                let state = if checks.problems.is_empty() { StepState::Done } else { StepState::Warning };
+                run.went("preflight", state, said, Some(began)).await;
+                run.warnings.extend(checks.problems.iter().cloned());
+                Some(checks)
+            }
+            Err(error) => {
+                let said = format!("the environment is not checked: {}", line(&error));
+                run.went("preflight", StepState::Warning, said, Some(began)).await;
+                None
+            }
+        };
         let opened = self
             .store
             .change(id, |stored| {

@@ -1,0 +1,11 @@
+//! session-registry against a real nats-server: what it promises, and what it keeps when things break.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod basics;
+mod chaos;
+mod hostile;
+mod outages;
+mod proxy;
+mod record;
+mod replicas;
+mod support;

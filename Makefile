@@ -38,8 +38,8 @@ install: prerequisites tools-run ## Build the programs and link them into BIN (~
 	@echo "install: building"
 	@cargo build $(BUILD_FLAGS) --locked --workspace --bins --exclude baft-bench --exclude baft-tests
 	@mkdir -p "$(BIN)"
-	@for program in baft git-sync commit-agent duckdb-importer preflight-probe; do ln -sf "$(OUTPUT)/$$program" "$(BIN)/$$program"; done
-	@echo "install: baft, git-sync, commit-agent, duckdb-importer and preflight-probe are in $(BIN)"
+	@for program in baft git-sync commit-agent duckdb-importer preflight-probe session-registry; do ln -sf "$(OUTPUT)/$$program" "$(BIN)/$$program"; done
+	@echo "install: baft, git-sync, commit-agent, duckdb-importer, preflight-probe and session-registry are in $(BIN)"
 BIN ?= $(HOME)/.local/bin
 
 ##@ Work on it

@@ -76,7 +76,7 @@ fn every_daemon_serves_what_the_document_lists_and_nothing_else() {
     let repo = remote.bare().display().to_string();
     let (root, clone, workspace, url) = (path("root"), path("clone"), path("workspace"), nats.url());
 
-    let programs: [(&str, Vec<&str>); 4] = [
+    let programs: [(&str, Vec<&str>); 5] = [
         ("git-sync", vec!["--repo", &repo, "--root", &root]),
         ("commit-agent", vec!["--repo", &repo, "--clone", &clone]),
         (
@@ -84,6 +84,7 @@ fn every_daemon_serves_what_the_document_lists_and_nothing_else() {
             vec!["run", "--root", &repo, "--repo", &repo, "--source", "git", "--workspace", &workspace],
         ),
         ("preflight-probe", vec!["--workspace", &workspace]),
+        ("session-registry", vec![]),
     ];
     for (name, mut args) in programs {
         let port = Port::lease();

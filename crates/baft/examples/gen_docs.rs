@@ -19,6 +19,7 @@ fn main() -> Exit {
         ("commit-agent", baft_commit_agent::command()),
         ("duckdb-importer", baft_duckdb_importer::command()),
         ("preflight-probe", baft_preflight_probe::command()),
+        ("session-registry", baft_session_registry::command()),
         ("baft", baft::command()),
     ]);
     let metrics = docs::metrics_document(&[
@@ -26,6 +27,7 @@ fn main() -> Exit {
         ("commit-agent", baft_commit_agent::metric_inventory()),
         ("duckdb-importer", baft_duckdb_importer::metric_inventory()),
         ("preflight-probe", baft_preflight_probe::metric_inventory()),
+        ("session-registry", baft_session_registry::metric_inventory()),
     ]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let mut exit = Exit::Ok;

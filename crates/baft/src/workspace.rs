@@ -84,6 +84,12 @@ impl Workspace {
         self.root.join("sample")
     }
 
+    /// Live sessions as files, for programs that read them there.
+    #[must_use]
+    pub fn markers(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
     /// How to reach the running fleet.
     #[must_use]
     pub fn runtime_file(&self) -> PathBuf {

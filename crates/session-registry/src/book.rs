@@ -121,6 +121,8 @@ pub struct Book {
     counts: [u64; 9],
     /// The first revision that was not read yet.
     pub next: u64,
+    /// The greatest revision that was ever seen, read or written.
+    pub highest: u64,
 }
 
 impl Book {
@@ -167,6 +169,7 @@ impl Book {
     /// What the bucket has of a session at a revision; older news than what is known is ignored.
     pub fn learn(&mut self, id: &str, revision: u64, stored: Option<Arc<StoredSession>>, now: Instant) {
         self.strangers.remove(id);
+        self.highest = self.highest.max(revision);
         let before = self.sessions.get(id);
         if before.is_some_and(|known| known.revision >= revision) {
             return;

@@ -9,11 +9,11 @@ use baft_bus::{Announcer, Bus, Heard, ServiceHandle};
 use baft_kit::live::Pulse;
 use baft_kit::ready::Condition;
 use baft_kit::time::unix_seconds;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::book::Beat;
+use crate::book::{Beat, Book};
 use crate::error::RegistryError;
 use crate::markers;
 use crate::metrics::Metrics;
@@ -27,11 +27,25 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// The bucket is read at least this often, whether or not it rang.
 const LOOK_ANYWAY: Duration = Duration::from_secs(30);
 
+/// How a registry is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Sessions that somebody holds.
+    pub live: u64,
+    /// Those of them that are suspect or lost.
+    pub silent: u64,
+    /// Sessions that are over and not pushed yet.
+    pub unpushed: u64,
+    /// Why sessions cannot be read, if they cannot.
+    pub problem: Option<String>,
+}
+
 /// A running session-registry.
 #[derive(Debug)]
 pub struct Daemon {
     registry: Registry,
     pulse: Pulse,
+    status: watch::Receiver<Status>,
     context: Context,
     announcing: (Announcer, CancellationToken),
     service: ServiceHandle,
@@ -53,10 +67,12 @@ impl Daemon {
         let announcer = Announcer::spawn(&bus, registry.outbox.ledger(), stop.clone());
         registry.outbox.announce_by(announcer.clone());
         let pulse = Pulse::named("sweep", Duration::from_secs(120));
+        let status = watch::Sender::new(Status::default());
+        let watched = status.subscribe();
         let shutdown = || context.shutdown.clone();
         let mut work = vec![
             tokio::spawn(until(shutdown(), sweep(registry.clone(), pulse.clone()))),
-            tokio::spawn(until(shutdown(), follow(registry.clone(), readable))),
+            tokio::spawn(until(shutdown(), follow(registry.clone(), readable, status))),
             tokio::spawn(hear_commits(registry.clone(), shutdown())),
             tokio::spawn(hear_pushes(registry.clone(), shutdown())),
         ];
@@ -68,13 +84,19 @@ impl Daemon {
         }
         let service = requests::serve(&registry, shutdown());
         bus.say_hello();
-        Ok(Self { registry, pulse, context, announcing: (announcer, stop), service, work })
+        Ok(Self { registry, pulse, status: watched, context, announcing: (announcer, stop), service, work })
     }
 
     /// Its sign of life.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
+    }
+
+    /// How it is doing, and a way to wait for changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
     }
 
     /// Resolves when requests are answered.
@@ -133,12 +155,13 @@ async fn sweep(registry: Registry, pulse: Pulse) {
 }
 
 /// Keeps the copy of the bucket close to it, also while nobody asks.
-async fn follow(registry: Registry, readable: Condition) {
+async fn follow(registry: Registry, readable: Condition, status: watch::Sender<Status>) {
     let mut bell = None;
     loop {
         match registry.store.catch_up().await {
             Ok(()) => {
                 readable.ready();
+                tell(&status, registry.store.with_book(standing));
                 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
                 registry.metrics.last_catch_up.set(unix_seconds() as f64);
                 registry.store.follow(&mut bell, LOOK_ANYWAY).await;
@@ -147,12 +170,33 @@ async fn follow(registry: Registry, readable: Condition) {
             }
             Err(error) => {
                 readable.not_ready(&error.message);
+                let before = status.borrow().clone();
+                tell(&status, Status { problem: Some(error.message.clone()), ..before });
                 tracing::debug!(%error, "the session bucket cannot be read");
                 let mut link = registry.bus.connected();
                 let _ = tokio::time::timeout(Duration::from_secs(1), link.changed()).await;
             }
         }
     }
+}
+
+fn standing(book: &Book) -> Status {
+    let count = |states: &[SessionState]| states.iter().map(|state| book.count(*state)).sum();
+    let live: Vec<SessionState> = SessionState::ALL.into_iter().filter(|state| state.is_live()).collect();
+    Status {
+        live: count(&live),
+        silent: count(&[SessionState::Suspect, SessionState::Lost]),
+        unpushed: count(&[SessionState::EndedUnpushed]),
+        problem: None,
+    }
+}
+
+fn tell(status: &watch::Sender<Status>, now: Status) {
+    status.send_if_modified(|before| {
+        let differs = *before != now;
+        *before = now;
+        differs
+    });
 }
 
 /// A commit in a session's name is a sign of its life, and its newest commit.

@@ -26,7 +26,7 @@ pub mod settings;
 mod store;
 mod sweep;
 
-pub use daemon::{Context, Daemon, run};
+pub use daemon::{Context, Daemon, Status, run};
 pub use error::RegistryError;
 pub use metrics::metric_inventory;
 pub use program::main;

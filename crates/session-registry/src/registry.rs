@@ -1,6 +1,6 @@
 //! A registry at work: what every request and every timer uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use baft_bus::payload::{
@@ -34,6 +34,8 @@ pub struct Registry {
     /// This process, different after every start.
     pub(crate) me: Arc<str>,
     pub(crate) sequences: Arc<Semaphore>,
+    /// Sessions whose sequence is worked on here right now.
+    pub(crate) running: Arc<Mutex<BTreeSet<String>>>,
     /// How clones compared with their remote when last looked at, by agent.
     pub(crate) checked: Arc<Mutex<BTreeMap<String, SessionSyncCheckResponse>>>,
 }
@@ -50,6 +52,7 @@ impl Registry {
             metrics,
             me: ulid::Ulid::new().to_string().into(),
             sequences: Arc::new(Semaphore::new(SEQUENCES)),
+            running: Arc::default(),
             checked: Arc::default(),
         }
     }

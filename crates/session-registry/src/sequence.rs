@@ -4,6 +4,7 @@ mod end;
 mod start;
 mod sync;
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use baft_bus::payload::{SessionStep, StepState, StoredSession, Task};
@@ -96,13 +97,19 @@ impl<'a> Run<'a> {
 }
 
 /// Shows that the owner of a sequence is alive, for as long as it exists.
-pub(crate) struct Keeper(JoinHandle<()>);
+pub(crate) struct Keeper {
+    registry: Registry,
+    id: String,
+    beating: JoinHandle<()>,
+}
 
 impl Keeper {
     pub(crate) fn of(registry: &Registry, id: &str) -> Self {
-        let (registry, id) = (registry.clone(), id.to_owned());
+        let keeper = (registry.clone(), id.to_owned());
+        registry.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+        let (registry, id) = keeper.clone();
         let every = registry.settings.adopt_after / 4;
-        Self(tokio::spawn(async move {
+        let beating = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
                 let turned = registry
@@ -119,13 +126,15 @@ impl Keeper {
                     tracing::debug!(session = id, %error, "the sign of life of a sequence is not written");
                 }
             }
-        }))
+        });
+        Self { registry: keeper.0, id: keeper.1, beating }
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.0.abort();
+        self.beating.abort();
+        self.registry.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use baft_bus::kv::{Bell, Bucket, WriteError};
 use baft_bus::payload::StoredSession;
-use baft_bus::{Bus, Code, RequestError};
+use baft_bus::{Bus, BusError, Code, RequestError};
 use bytes::Bytes;
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -104,6 +104,16 @@ impl Store {
         self.copy().incarnation.as_ref().map(|incarnation| incarnation.id.clone())
     }
 
+    /// Does the server answer at once?
+    pub(crate) async fn prompt(&self, limit: Duration) -> bool {
+        matches!(tokio::time::timeout(limit, self.inner.bucket.position()).await, Ok(Ok(_)))
+    }
+
+    /// Nothing here can be relied upon before it was checked as after a reconnect.
+    fn doubt(&self) {
+        self.copy().connection = None;
+    }
+
     /// One session, as it is in the bucket.
     ///
     /// # Errors
@@ -180,12 +190,32 @@ impl Store {
             .retryable())
     }
 
+    /// Writes one session, if it still has this revision.
     async fn write(&self, id: &str, next: &StoredSession, revision: Option<u64>) -> Result<u64, WriteError> {
         let value = Bytes::from(serde_json::to_vec(next).map_err(|error| WriteError::Invalid(error.to_string()))?);
         let key = StoredSession::key(id);
-        match revision {
+        let at_least = self.copy().book.highest + 1;
+        let written = match revision {
             Some(revision) => self.inner.bucket.update(&key, value, revision).await,
             None => self.inner.bucket.create(&key, value).await,
+        };
+        match written {
+            // Revisions only grow: this is another bucket than the one that was read.
+            Ok(revision) if revision < at_least => {
+                self.doubt();
+                let reason = format!("it gave revision {revision} where {at_least} was next: it was made anew");
+                Err(WriteError::Bus(BusError::Protocol {
+                    operation: format!("a write to {}", self.inner.bucket.name()),
+                    reason,
+                }))
+            }
+            Err(WriteError::Bus(error))
+                if !matches!(error, BusError::Timeout { .. } | BusError::Disconnected { .. }) =>
+            {
+                self.doubt();
+                Err(error.into())
+            }
+            written => written,
         }
     }
 

@@ -2,6 +2,7 @@
 //! forgetting what is long over.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use baft_bus::kv::WriteError;
@@ -19,6 +20,8 @@ use crate::store::Change;
 const OWED: Duration = Duration::from_secs(5);
 /// What was announced is taken out of records that nobody writes otherwise.
 const TIDY: Duration = Duration::from_secs(10);
+/// A server that takes longer to answer is one that cannot be heard through.
+const PROMPT: Duration = Duration::from_secs(1);
 /// How often clones with unpushed ends are asked whether they are through.
 const UNPUSHED: Duration = Duration::from_secs(20);
 
@@ -46,9 +49,7 @@ impl Sweeper {
         }
         if paused {
             // This process stood still, or the sweep before had to wait for NATS: what came meanwhile may still lie unread.
-            tracing::info!("a pause: everybody gets the whole time to be heard again");
-            self.registry.metrics.graces.inc();
-            self.registry.store.grace();
+            self.grace();
         }
         if let Err(error) = self.registry.store.current().await {
             tracing::debug!(%error, "nobody is judged while the bucket cannot be read");
@@ -65,7 +66,12 @@ impl Sweeper {
             self.registry.look_for_pushes().await;
         }
         self.show();
-        self.last = Instant::now();
+    }
+
+    fn grace(&self) {
+        tracing::info!("a pause: everybody gets the whole time to be heard again");
+        self.registry.metrics.graces.inc();
+        self.registry.store.grace();
     }
 
     /// The silent.
@@ -76,7 +82,15 @@ impl Sweeper {
                 .quiet(&patience, now)
                 .is_some_and(|quiet| matches!(life::step(known.stored.record.state, Input::Quiet(quiet)), Step::Go(_)))
         });
+        // Who could not be heard is not silent: a server that stands still looks connected for a while.
+        if silent.is_empty() || !self.registry.store.prompt(PROMPT).await {
+            if !silent.is_empty() {
+                self.grace();
+            }
+            return;
+        }
         for id in silent {
+            let began = Instant::now();
             // Up to date, and judged by the clock of this moment.
             let Ok(Some(known)) = self.registry.store.session(&id).await else { continue };
             let Some(quiet) = known.quiet(&patience, Instant::now()) else { continue };
@@ -110,6 +124,10 @@ impl Sweeper {
                 Ok(None) => {}
                 Err(error) => tracing::debug!(session = %id, %error, "a silent session is not demoted yet"),
             }
+            if began.elapsed() > PROMPT {
+                self.grace();
+                return;
+            }
         }
     }
 
@@ -123,11 +141,12 @@ impl Sweeper {
 
     /// Sequences whose registry is gone.
     async fn adopt(&self) {
-        let (me, limit) = (self.registry.me.clone(), self.registry.settings.adopt_after);
+        let limit = self.registry.settings.adopt_after;
+        let running = self.registry.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Also one's own, written by a request that never learnt that it was.
         let orphans = self.registry.store.which(|known, now| {
-            let task = known.stored.task.as_ref();
-            let other = task.is_some_and(|task| *task.owner != *me);
-            other && known.task_idle(now).is_some_and(|idle| idle >= limit)
+            let here = running.contains(&known.stored.record.session_id);
+            !here && known.task_idle(now).is_some_and(|idle| idle >= limit)
         });
         for id in orphans {
             let Ok(Some(known)) = self.registry.store.session(&id).await else { continue };

@@ -1,13 +1,15 @@
 //! How the fleet is doing, and how that is said: pure, so that it can be tested without a terminal.
 
+mod sessions;
+
 use std::time::{Duration, SystemTime};
 
 use baft_commit_agent::Status as AgentStatus;
 use baft_duckdb_importer::Status as ImportStatus;
 use baft_git_sync::Status as SyncStatus;
 use baft_preflight_probe::Status as ProbeStatus;
-
 use baft_preflight_probe::render::counts;
+use baft_session_registry::Status as SessionStatus;
 
 use super::server;
 use crate::output::{Style, bytes, count, elapsed, one_line, short_commit, shorten};
@@ -26,6 +28,8 @@ pub struct Board {
     pub import: Part<ImportStatus>,
     /// The preflight-probe.
     pub probe: Part<ProbeStatus>,
+    /// The session-registry; nothing without NATS.
+    pub sessions: Option<Part<SessionStatus>>,
     /// The private nats-server; nothing without one.
     pub nats: Option<Broker>,
     /// It is ending.
@@ -97,6 +101,9 @@ impl Board {
             let text = format!("{}:{} {}", file.path, file.line, one_line(&file.message));
             lines.push((String::new(), Some(Light::Bad), text));
         }
+        if let Some(line) = self.sessions.as_ref().and_then(sessions::line) {
+            lines.push(entry("session", line));
+        }
         if let Some(nats) = &self.nats {
             lines.push(entry("nats", nats_line(nats)));
         }
@@ -148,6 +155,7 @@ impl Board {
             }
         }
         news.extend(down("duckdb-importer", self.import.down.as_ref(), before.import.down.as_ref()));
+        news.extend(sessions::news(self.sessions.as_ref(), before.sessions.as_ref()));
         let state = |board: &Self| board.nats.as_ref().map(|nats| nats.state.clone());
         if let (Some(nats), true) = (&self.nats, state(self) != state(before)) {
             news.push(format!("nats: {}", nats_line(nats).1));

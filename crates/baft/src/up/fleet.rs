@@ -1,4 +1,6 @@
-//! The running fleet: nats-server, git-sync, commit-agent and importer in one supervised process.
+//! The running fleet: nats-server, git-sync, commit-agent, importer and session-registry in one supervised process.
+
+mod sessions;
 
 mod probe;
 
@@ -9,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use baft_bus::payload::Trigger as SyncTrigger;
-use baft_bus::{Bus, Identity, NatsArgs, topology};
+use baft_bus::{Bus, Context, Identity, NatsArgs, topology};
 use baft_commit_agent as commit_agent;
 use baft_duckdb_importer as importer;
 use baft_git_sync as git_sync;
@@ -139,6 +141,13 @@ impl Fleet {
                 told.note("commit-agent", turn, |board| board.agent.get_or_insert_default().turn());
             })));
         }
+        if self.nats.is_some() {
+            let (fleet, told) = (self.clone(), self.clone());
+            let start = move |token| fleet.clone().run_registry(token);
+            daemons.push(tokio::spawn(keep(shutdown.clone(), start, move |turn| {
+                told.note("session-registry", turn, |board| board.sessions.get_or_insert_default().turn());
+            })));
+        }
         let (fleet, told) = (self.clone(), self.clone());
         let start = move |token| fleet.clone().run_importer(token);
         daemons.push(tokio::spawn(keep(shutdown.clone(), start, move |turn| {
@@ -189,16 +198,8 @@ impl Fleet {
         let Some(config) = self.plan.sync.clone() else { return Ok(()) };
         let build = baft_kit::build_info!("git-sync");
         let surroundings = self.daemon(build, "git_sync").await?;
-        let daemon = git_sync::Daemon::start(
-            config,
-            git_sync::Context {
-                metrics: surroundings.metrics.clone(),
-                readiness: surroundings.readiness.clone(),
-                bus: surroundings.bus.clone(),
-                shutdown: token.clone(),
-            },
-        )
-        .map_err(|error| error.to_string())?;
+        let daemon =
+            git_sync::Daemon::start(config, surroundings.context(token.clone())).map_err(|error| error.to_string())?;
         *self.sync.lock().unwrap_or_else(PoisonError::into_inner) = Some(daemon.handle());
         let fleet = self.clone();
         let watcher = tokio::spawn(follow(daemon.handle().status(), move |status: &git_sync::Status| {
@@ -222,16 +223,8 @@ impl Fleet {
         let config = settled.await.map_err(|error| error.to_string())??;
         let build = baft_kit::build_info!("commit-agent");
         let surroundings = self.daemon(build, "commit_agent").await?;
-        let daemon = commit_agent::Daemon::start(
-            config,
-            commit_agent::Context {
-                metrics: surroundings.metrics.clone(),
-                readiness: surroundings.readiness.clone(),
-                bus: surroundings.bus.clone(),
-                shutdown: token.clone(),
-            },
-        )
-        .map_err(|error| error.to_string())?;
+        let daemon = commit_agent::Daemon::start(config, surroundings.context(token.clone()))
+            .map_err(|error| error.to_string())?;
         *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = Some(daemon.handle());
         let fleet = self.clone();
         let pushed = Mutex::new(None);
@@ -253,16 +246,8 @@ impl Fleet {
     async fn run_importer(self: Arc<Self>, token: CancellationToken) -> Result<(), String> {
         let build = baft_kit::build_info!("duckdb-importer");
         let surroundings = self.daemon(build, "duckdb_importer").await?;
-        let daemon = importer::Daemon::start(
-            self.plan.import.clone(),
-            importer::Context {
-                metrics: surroundings.metrics.clone(),
-                readiness: surroundings.readiness.clone(),
-                bus: surroundings.bus.clone(),
-                shutdown: token.clone(),
-            },
-        )
-        .map_err(|error| error.to_string())?;
+        let daemon = importer::Daemon::start(self.plan.import.clone(), surroundings.context(token.clone()))
+            .map_err(|error| error.to_string())?;
         *self.importer.lock().unwrap_or_else(PoisonError::into_inner) = Some(daemon.handle());
         let fleet = self.clone();
         let watcher = tokio::spawn(follow(daemon.handle().status(), move |status: &importer::Status| {
@@ -366,6 +351,11 @@ struct Surrounding {
 }
 
 impl Surrounding {
+    fn context(&self, shutdown: CancellationToken) -> Context {
+        let (metrics, readiness, bus) = (self.metrics.clone(), self.readiness.clone(), self.bus.clone());
+        Context { metrics, readiness, bus, shutdown }
+    }
+
     /// Waits for the daemon's end, or for NATS to become useless for good; then closes the connection.
     async fn until_end<E: std::fmt::Display>(&self, daemon: impl Future<Output = Result<(), E>>) -> Result<(), String> {
         let result = match &self.bus {

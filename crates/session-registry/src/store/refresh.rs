@@ -69,8 +69,23 @@ impl Store {
     /// There is no connection, or the bucket cannot be read.
     pub(crate) async fn catch_up(&self) -> Result<(), RequestError> {
         self.current().await?;
-        let _one = self.inner.refreshing.lock().await;
-        self.read_up_to(0).await.map_err(|error| unavailable(&error))
+        {
+            // The position and what is read belong together: nobody reads in between.
+            let _one = self.inner.refreshing.lock().await;
+            let position = self.inner.bucket.position().await.map_err(|error| unavailable(&error))?;
+            if !self.is_another(&position) {
+                return self.read_up_to(0).await.map_err(|error| unavailable(&error));
+            }
+            self.doubt();
+        }
+        self.current().await
+    }
+
+    /// Is this not the bucket that was read, or an earlier state of it?
+    fn is_another(&self, position: &Position) -> bool {
+        let copy = self.copy();
+        let made_anew = copy.created.as_ref().is_some_and(|created| *created != position.created);
+        made_anew || position.last < copy.book.highest
     }
 
     /// The first look over a connection: is it the bucket that was left, and what happened in between?
@@ -81,12 +96,7 @@ impl Store {
             self.copy().bell = Some(bell);
         }
         let position = self.inner.bucket.position().await?;
-        let went_back = {
-            let copy = self.copy();
-            let other = copy.created.as_ref().is_some_and(|created| *created != position.created);
-            other || position.last + 1 < copy.book.next
-        };
-        if went_back {
+        if self.is_another(&position) {
             self.went_back(&position).await?;
         } else {
             self.read_up_to(position.last).await?;
@@ -134,6 +144,7 @@ impl Store {
                 }
             }
             copy.book.next = newest + 1;
+            copy.book.highest = copy.book.highest.max(newest);
         }
     }
 

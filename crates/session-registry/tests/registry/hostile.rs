@@ -1,1 +1,145 @@
-//! hostile
+//! Whatever comes in, the answer is JSON and the next request is served; and the stock tools can ask.
+
+use std::process::Command;
+use std::time::Duration;
+
+use baft_tests::{NatsServer, Process};
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+const REQUESTS: [&str; 9] = ["start", "heartbeat", "end", "sync", "list", "get", "status", "sync_check", "history"];
+
+async fn plain(server: &NatsServer) -> async_nats::Client {
+    let options = async_nats::ConnectOptions::with_user_and_password(
+        baft_tests::nats::USER.into(),
+        baft_tests::nats::PASSWORD.into(),
+    );
+    options.connect(server.bare_url()).await.unwrap()
+}
+
+/// Asks as a stranger would; checks that the answer is JSON, and that errors are told in body and headers alike.
+async fn raw(client: &async_nats::Client, what: &str, body: &[u8]) -> Value {
+    let subject = format!("baft.session.{what}");
+    let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+    let answer = tokio::time::timeout(Duration::from_secs(30), client.request(subject, body.to_vec().into()));
+    let answer = answer.await.unwrap_or_else(|_| panic!("{what} {shown}: no answer")).unwrap();
+    let body: Value = serde_json::from_slice(&answer.payload).unwrap_or_else(|_| panic!("{what} {shown}: no JSON"));
+    let code = answer.headers.as_ref().and_then(|headers| headers.get("Nats-Service-Error-Code"));
+    assert_eq!(code.is_some(), body.get("error").is_some(), "{what} {shown}: {body}");
+    if let Some(code) = code {
+        let number: u16 = code.as_str().parse().unwrap();
+        assert!((400..500).contains(&number), "{what} {shown}: {number} {body}");
+        let error = &body["error"];
+        assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{what} {shown}: {body}");
+    }
+    body
+}
+
+/// Scenario 12.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_survives_every_body() {
+    let (server, bus) = server().await;
+    let _registry = Registry::start(&server.url(), impatient()).await;
+    let client = plain(&server).await;
+    let started = start(&bus, &named("s")).await;
+    let epoch = serde_json::to_value(&started.epoch).unwrap();
+    let evil =
+        ["", " ", "*", ">", "a b", "a.b", "../evil", "a\r\nNats-Rollup: all\r\n", "a\0b", "é", &"x".repeat(5000)];
+    let mut bodies: Vec<Vec<u8>> = vec![
+        b"".to_vec(),
+        b"{}".to_vec(),
+        b"  \n".to_vec(),
+        b"null".to_vec(),
+        b"[]".to_vec(),
+        b"1e999".to_vec(),
+        b"{\"limit\": NaN}".to_vec(),
+        b"{\"limit\": -1, \"tier\": -1, \"operations\": -1, \"ttl_s\": -1}".to_vec(),
+        b"{\"limit\": 99999999999999999999999999, \"tier\": 99999999999999999999}".to_vec(),
+        b"{\"session_id\": \"s\", \"session_id\": \"t\"}".to_vec(),
+        b"{\"session_id\": 7, \"agent\": [], \"state\": {}}".to_vec(),
+        b"\xff\xfe\x00{".to_vec(),
+        b"{\"session_id\": \"\xff\"}".to_vec(),
+        "[".repeat(100_000).into_bytes(),
+        format!("{{\"session_id\":{}", "{\"a\":".repeat(50_000)).into_bytes(),
+        vec![b' '; 1_000_000],
+        format!("{{\"objective\": \"{}\"}}", "x".repeat(1_000_000)).into_bytes(),
+        json!({ "session_id": "s", "epoch": { "incarnation": "x", "revision": u64::MAX } }).to_string().into_bytes(),
+        json!({ "session_id": "s", "epoch": { "incarnation": started.epoch.incarnation, "revision": 0 } })
+            .to_string()
+            .into_bytes(),
+        json!({ "cursor": "a/b/../c", "state": ["dreaming"], "liveness": "telepathy" }).to_string().into_bytes(),
+    ];
+    for text in evil {
+        for field in ["session_id", "analyst", "agent", "parent", "cursor", "objective", "message"] {
+            bodies.push(json!({ field: text, "epoch": epoch.clone() }).to_string().into_bytes());
+        }
+        for nested in [
+            json!({ "client": { "kind": text, "host": text } }),
+            json!({ "author": { "name": text, "email": text } }),
+            json!({ "claims": [text] }),
+            json!({ "transcript": { "uri": text, "sha256": text } }),
+        ] {
+            bodies.push(nested.to_string().into_bytes());
+        }
+    }
+    for what in REQUESTS {
+        for body in &bodies {
+            raw(&client, what, body).await;
+        }
+        // And the handler serves the next one.
+        assert!(raw(&client, "list", b"{\"limit\": 1}").await["sessions"].is_array(), "after {what}");
+    }
+    assert_eq!(get(&bus, "s").await.unwrap().record.epoch, started.epoch, "nobody took or ended it");
+    // One byte more than the server takes is refused by the client's own library or the server, and nothing breaks.
+    let too_large = client.request("baft.session.list", vec![b' '; 1_048_577].into()).await;
+    assert!(too_large.is_err());
+    assert!(raw(&client, "list", b"").await["sessions"].is_array());
+    events_tell_the_bucket(&bus).await;
+}
+
+/// What `nats req baft.session.list ''` sends, and what `nats micro ls` asks.
+#[tokio::test]
+async fn the_stock_tools_find_the_service_and_get_records_for_an_empty_body() {
+    let (server, bus) = server().await;
+    let _registry = Registry::start(&server.url(), impatient()).await;
+    start(&bus, &named("monday")).await;
+    let client = plain(&server).await;
+    let listed = raw(&client, "list", b"").await;
+    assert_eq!(listed["sessions"][0]["session_id"], "monday");
+    let info = client.request("$SRV.INFO.session-registry", "".into()).await.unwrap();
+    let info: Value = serde_json::from_slice(&info.payload).unwrap();
+    let names: Vec<&str> =
+        info["endpoints"].as_array().unwrap().iter().filter_map(|endpoint| endpoint["name"].as_str()).collect();
+    for what in REQUESTS {
+        assert!(names.contains(&what), "{what} is not among {names:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_gets_records_too() {
+    let Some(python) = std::env::var_os("BAFT_PYTHON").filter(|path| std::path::Path::new(path).is_file()) else {
+        println!("skipped: no Python with nats-py (`make tools`, BAFT_PYTHON)");
+        return;
+    };
+    let (server, bus) = server().await;
+    let _registry = Registry::start(&server.url(), impatient()).await;
+    start(&bus, &named("monday")).await;
+    let script = "
+import asyncio, json, sys, nats
+async def main():
+    nc = await nats.connect(sys.argv[1])
+    answer = await nc.request('baft.session.list', b'', timeout=10)
+    print(json.loads(answer.data)['sessions'][0]['session_id'])
+    try:
+        await nc.request('baft.session.get', b'{\"session_id\": \"tuesday\"}', timeout=10)
+    finally:
+        await nc.close()
+asyncio.run(main())
+";
+    let mut command = Command::new(python);
+    command.args(["-c", script, &server.url()]);
+    let mut process = Process::spawn("python", command);
+    assert!(process.wait(SOON).success(), "{}", process.logs());
+    assert_eq!(process.stdout().trim(), "monday");
+}

@@ -1,5 +1,5 @@
 //! session-registry against a real nats-server: what it promises, and what it keeps when things break.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod basics;
 mod chaos;

@@ -49,6 +49,7 @@ pub async fn client_at(url: &str) -> Bus {
 
 /// A server with streams, and a client of it.
 pub async fn server() -> (NatsServer, Bus) {
+    log();
     let server = NatsServer::start();
     let bus = client_at(&server.url()).await;
     topology::ensure(&bus).await.expect("streams");
@@ -57,7 +58,6 @@ pub async fn server() -> (NatsServer, Bus) {
 
 /// A registry in this process.
 pub struct Registry {
-    pub metrics: Metrics,
     pub shutdown: CancellationToken,
     ended: JoinHandle<()>,
     bus: Bus,
@@ -68,16 +68,12 @@ impl Registry {
         let metrics = Metrics::new("session_registry", baft_kit::build_info!("session-registry"));
         let bus = Bus::connect(&NatsArgs::for_url(url), identity("session-registry"), Some(&metrics)).await.unwrap();
         let shutdown = CancellationToken::new();
-        let context = Context {
-            metrics: metrics.clone(),
-            readiness: Readiness::new(),
-            bus: Some(bus.clone()),
-            shutdown: shutdown.clone(),
-        };
+        let context =
+            Context { metrics, readiness: Readiness::new(), bus: Some(bus.clone()), shutdown: shutdown.clone() };
         let daemon = Daemon::start(settings, context).unwrap();
         tokio::time::timeout(SOON, daemon.ready()).await.expect("the registry to answer");
         let ended = tokio::spawn(async move { daemon.finished().await.unwrap() });
-        Self { metrics, shutdown, ended, bus }
+        Self { shutdown, ended, bus }
     }
 
     pub async fn stop(self) {
@@ -222,4 +218,11 @@ pub async fn events_tell_the_bucket(bus: &Bus) {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), all, "an event was stored twice");
+}
+
+/// Prints what the registries log, when `BAFT_TEST_LOG` is set.
+fn log() {
+    if std::env::var_os("BAFT_TEST_LOG").is_some() {
+        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init();
+    }
 }

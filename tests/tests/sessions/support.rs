@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub const SOON: Duration = Duration::from_secs(60);
 
 pub struct Fleet {
-    pub nats: NatsServer,
+    _nats: NatsServer,
     pub bus: Bus,
     pub remote: GitRemote,
     folder: TempDir,
@@ -70,7 +70,7 @@ impl Fleet {
             args.extend(["--admin-addr", &admin]);
             daemons.push(Process::spawn_bin(name, args, &[("NATS_URL", &url)]));
         }
-        let fleet = Self { nats, bus, remote, folder, _daemons: daemons };
+        let fleet = Self { _nats: nats, bus, remote, folder, _daemons: daemons };
         wait_until_async("every daemon to answer", SOON, || async {
             let status: SessionStatusResponse = fleet.ask("status", &serde_json::json!({})).await.ok()?;
             let up = |name: &str| status.services.iter().any(|service| service.name == name && service.up);

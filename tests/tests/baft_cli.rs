@@ -251,3 +251,36 @@ fn the_publish_folder_of_a_lone_importer_is_a_workspace_too() {
     query.env("BAFT_WORKSPACE", &publish);
     assert_eq!(finish(query).stdout, "some\ntrue\n");
 }
+
+#[test]
+fn the_users_of_a_nats_server_are_printed_as_its_configuration() {
+    let machine = Machine::new();
+    let text = machine.ok(&["admin", "nats-users"]);
+    let people = machine.ok(&["admin", "nats-users", "ann=analyst", "desk=commit-agent:desk"]);
+    assert!(people.contains("baft.commit.*.run.as.ann") && people.contains("$BAFT_NATS_PASSWORD_DESK"), "{people}");
+    for (name, text) in [("daemons", text), ("people", people)] {
+        let file = machine.path(&format!("{name}.conf"));
+        std::fs::write(&file, text).unwrap();
+        let mut check = Command::new(baft_tests::nats::find_server());
+        check.arg("-t").arg("-c").arg(&file);
+        for user in [
+            "GIT_SYNC",
+            "COMMIT_AGENT",
+            "DUCKDB_IMPORTER",
+            "PREFLIGHT_PROBE",
+            "SESSION_REGISTRY",
+            "MCP_GATEWAY",
+            "PROVISIONER",
+            "ANN",
+            "DESK",
+        ] {
+            check.env(format!("BAFT_NATS_PASSWORD_{user}"), "secret-of-the-day");
+        }
+        let checked = check.output().unwrap();
+        assert!(checked.status.success(), "{name}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
+    for wrong in ["ann", "ann=queen", "ann.*=analyst", "desk=commit-agent:*"] {
+        let answer = machine.baft(&["admin", "nats-users", wrong]);
+        assert_eq!(answer.code, 2, "{wrong}: {}", answer.stderr);
+    }
+}

@@ -1,9 +1,10 @@
-//! `baft admin init`: the streams and buckets a fleet needs.
+//! `baft admin`: the streams and buckets a fleet needs, and the users of its NATS server.
 
+use baft_bus::permissions::{Proof, User, authorization};
 use baft_bus::topology::{self, Change, Drift};
 use serde_json::json;
 
-use crate::cli::InitArgs;
+use crate::cli::{InitArgs, NatsUsersArgs};
 use crate::failure::Failure;
 use crate::output::Out;
 use crate::reach;
@@ -45,6 +46,41 @@ pub async fn init(args: &InitArgs, workspace: &Workspace) -> Result<(), Failure>
     } else {
         Err(Failure::new("some streams or buckets are not as they should be").hint("`baft admin init` puts them right"))
     }
+}
+
+/// One user for each daemon.
+const DAEMONS: [&str; 7] = [
+    "git-sync=git-sync",
+    "commit-agent=commit-agent:main",
+    "duckdb-importer=duckdb-importer",
+    "preflight-probe=preflight-probe",
+    "session-registry=session-registry",
+    "mcp-gateway=mcp-gateway",
+    "provisioner=provisioner",
+];
+
+/// Prints the users of a NATS server.
+///
+/// # Errors
+/// A name or a role cannot be one, or the output is closed.
+pub fn nats_users(args: &NatsUsersArgs) -> Result<(), Failure> {
+    let asked: Vec<&str> = args.users.iter().map(String::as_str).collect();
+    let asked = if asked.is_empty() { DAEMONS.to_vec() } else { asked };
+    let users = asked.into_iter().map(nats_user).collect::<Result<Vec<_>, _>>()?;
+    let mut out = Out::new();
+    out.line(authorization(&args.nats_subject_prefix, &users).trim_end())?;
+    out.flush()?;
+    Ok(())
+}
+
+fn nats_user(text: &str) -> Result<(User, Proof), Failure> {
+    let wrong = |why: String| Failure::usage(format!("{text}: {why}"));
+    let (name, role) =
+        text.split_once('=').ok_or_else(|| wrong("give the user and its role, such as ann=analyst".to_owned()))?;
+    let role = role.parse().map_err(|error: baft_bus::permissions::BadRole| wrong(error.to_string()))?;
+    let user = User::new(name, role).map_err(|error| wrong(error.to_string()))?;
+    let variable = format!("BAFT_NATS_PASSWORD_{}", name.to_ascii_uppercase().replace('-', "_"));
+    Ok((user, Proof::Variable(variable)))
 }
 
 fn change_text(change: &Change) -> String {

@@ -302,6 +302,25 @@ pub struct AdminArgs {
 pub enum AdminCommand {
     /// Create the streams and buckets, and put right what differs
     Init(InitArgs),
+    /// Print the part of nats-server's configuration that gives each daemon and person a user that may do its own work only
+    #[command(
+        after_help = "Each password comes from the server's environment: BAFT_NATS_PASSWORD_<USER>, upper case, - as _.\n\
+        Daemons need --require-principal, people --nats-inbox-prefix _INBOX_<user>."
+    )]
+    NatsUsers(NatsUsersArgs),
+}
+
+/// Options of `admin nats-users`.
+#[derive(Debug, Args)]
+pub struct NatsUsersArgs {
+    /// A user and its role: git-sync, commit-agent:<agent>, duckdb-importer, preflight-probe, session-registry, mcp-gateway,
+    /// provisioner, reader, analyst, editor, operator; without any, one for each daemon
+    #[arg(value_name = "USER=ROLE")]
+    pub users: Vec<String>,
+
+    /// First token of every subject
+    #[arg(long, env = "BAFT_SUBJECT_PREFIX", value_name = "TOKEN", default_value = "baft")]
+    pub nats_subject_prefix: baft_bus::Prefix,
 }
 
 /// Options of `admin init`.

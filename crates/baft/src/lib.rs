@@ -84,6 +84,7 @@ fn dispatch(cli: &Cli, around: &Surroundings) -> Result<(), Failure> {
         Command::Preflight(args) => client(preflight::run(args, &workspace()?))?,
         Command::Admin(args) => match &args.command {
             AdminCommand::Init(args) => client(admin::init(args, &workspace()?))?,
+            AdminCommand::NatsUsers(args) => admin::nats_users(args)?,
         },
         Command::Completions { shell } => completions(*shell)?,
         Command::RunBound(args) => return Err(bound::become_program(args)),

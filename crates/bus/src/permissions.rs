@@ -37,6 +37,37 @@ pub enum Role {
     Operator,
 }
 
+impl std::str::FromStr for Role {
+    type Err = BadRole;
+
+    /// Reads `git-sync`, `commit-agent:<name>`, …, `analyst`.
+    fn from_str(text: &str) -> Result<Self, BadRole> {
+        Ok(match text {
+            "git-sync" => Self::GitSync,
+            "duckdb-importer" => Self::Importer,
+            "preflight-probe" => Self::Probe,
+            "session-registry" => Self::Registry,
+            "mcp-gateway" => Self::Gateway,
+            "provisioner" => Self::Provisioner,
+            "reader" => Self::Reader,
+            "analyst" => Self::Analyst,
+            "editor" => Self::Editor,
+            "operator" => Self::Operator,
+            other => match other.strip_prefix("commit-agent:") {
+                Some(agent) => Self::CommitAgent(agent.to_owned()),
+                None => return Err(BadRole(text.to_owned())),
+            },
+        })
+    }
+}
+
+/// A text that is no role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no role: git-sync, commit-agent:<agent>, duckdb-importer, preflight-probe, session-registry, mcp-gateway, provisioner, reader, analyst, editor and operator are"
+)]
+pub struct BadRole(String);
+
 /// A user of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {

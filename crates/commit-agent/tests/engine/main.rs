@@ -11,3 +11,4 @@ mod power;
 mod remotes;
 mod schemas;
 mod support;
+mod users;

@@ -3,4 +3,5 @@
 
 mod disk;
 mod sequences;
+mod shared;
 mod support;

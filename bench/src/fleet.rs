@@ -146,6 +146,25 @@ fn tell_of(nats: Option<&NatsServer>, command: &mut Command) {
     }
 }
 
+/// session-registry, answering.
+pub fn session_registry(nats: &NatsServer) -> Daemon {
+    let mut command = Command::new(bin("session-registry"));
+    command.args(["--sync-check", "0s"]);
+    tell_of(Some(nats), &mut command);
+    let mut daemon = Daemon::start("session-registry", command);
+    let address = daemon.admin.address();
+    wait_until("session-registry to be ready", START, || {
+        assert!(daemon.process.is_running(), "session-registry ended:\n{}", daemon.process.logs());
+        (baft_tests::web::get(address, "/readyz").0 == 200).then_some(())
+    });
+    daemon
+}
+
+/// Who measures.
+pub fn identity() -> Identity {
+    Identity { name: "bench".to_owned(), instance: "bench".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
 /// A client's connection, with the streams in place.
 pub struct Client {
     runtime: tokio::runtime::Runtime,
@@ -155,11 +174,7 @@ pub struct Client {
 impl Client {
     pub fn connect(nats: &NatsServer) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let identity = Identity {
-            name: "bench".to_owned(),
-            instance: "bench".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
+        let identity = identity();
         let bus = runtime.block_on(async {
             let bus = Bus::connect_now(&NatsArgs::for_url(&nats.url()), identity).await?;
             baft_bus::topology::ensure(&bus).await?;

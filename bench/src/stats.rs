@@ -15,6 +15,10 @@ impl Samples {
         self.0.push(value);
     }
 
+    pub fn add(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

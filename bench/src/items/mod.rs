@@ -7,6 +7,7 @@ mod many_files;
 mod one_entity;
 mod push_to_row;
 mod save_to_row;
+mod sessions;
 
 use std::path::PathBuf;
 
@@ -58,6 +59,8 @@ pub enum Item {
     Capture,
     /// commit-agent with nothing to do; memory
     CommitIdle,
+    /// session-registry with 10,000 sessions: lists, beats, memory; against Python's reader of marker files
+    Sessions,
 }
 
 impl Item {
@@ -72,6 +75,7 @@ impl Item {
             Self::SaveToPushed => commit_agent::save_to_pushed(setting),
             Self::Capture => commit_agent::capture_one(setting),
             Self::CommitIdle => commit_agent::idle(setting),
+            Self::Sessions => sessions::run(setting),
         }
     }
 }

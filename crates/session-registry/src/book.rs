@@ -264,6 +264,25 @@ impl Book {
         }
     }
 
+    /// Is it time to write the beats of a session down? Whoever is told so does it: nobody else is told for a while.
+    pub fn take_due(&mut self, id: &str, patience: &Patience, now: Instant) -> bool {
+        match self.sessions.get_mut(id) {
+            Some(known) if known.beat_due(patience, now) => {
+                known.written = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The beats of a session could not be written down: it is time again soon.
+    pub fn not_written(&mut self, id: &str, patience: &Patience, now: Instant) {
+        if let Some(known) = self.sessions.get_mut(id) {
+            let every = patience.write_every(known.stored.record.liveness);
+            known.written = now.checked_sub(every * 9 / 10).unwrap_or(now);
+        }
+    }
+
     /// Nobody is old: after an outage, a pause or a start, everybody gets the whole time to be heard again.
     pub fn grace(&mut self, now: Instant) {
         for known in self.sessions.values_mut() {
@@ -337,6 +356,11 @@ mod tests {
         let mut next = stored("a", SessionState::Active);
         book.get("a").unwrap().beat.as_ref().unwrap().write(&mut next);
         assert_eq!((next.record.operations, next.record.last_active_at.as_str()), (7, "2026-03-01T10:00:01.000Z"));
+        let (patience, later) = (Patience::default(), now + Duration::from_secs(600));
+        assert!(!book.take_due("a", &patience, now) && book.take_due("a", &patience, later));
+        assert!(!book.take_due("a", &patience, later), "somebody writes it already");
+        book.not_written("a", &patience, later);
+        assert!(book.take_due("a", &patience, later + Duration::from_secs(60)), "it is tried again soon");
         book.learn("a", 6, Some(Arc::new(next)), now);
         assert_eq!(book.get("a").unwrap().beat, None);
     }

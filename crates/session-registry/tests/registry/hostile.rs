@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use baft_bus::payload::{SessionHeartbeatRequest, SessionStartRequest};
 use baft_tests::{NatsServer, Process};
 use serde_json::{Value, json};
 
@@ -114,6 +115,49 @@ async fn the_stock_tools_find_the_service_and_get_records_for_an_empty_body() {
     for what in REQUESTS {
         assert!(names.contains(&what), "{what} is not among {names:?}");
     }
+}
+
+/// Loom's scheduler expands its tasks from these files (`heddle-ai` 0.9.2, its own reader).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looms_own_reader_sees_the_live_sessions() {
+    let tools = std::env::var_os("BAFT_TOOLS").map(std::path::PathBuf::from);
+    let reader = tools.map(|tools| tools.join("bin/loom-sessions.py")).filter(|path| path.is_file());
+    let python = std::env::var_os("BAFT_PYTHON").filter(|path| std::path::Path::new(path).is_file());
+    let (Some(reader), Some(python)) = (reader, python) else {
+        println!("skipped: no Python or no reader of Loom's (`make tools-test`, BAFT_TOOLS, BAFT_PYTHON)");
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    let markers = home.path().join(".heddle/sessions");
+    let (server, bus) = server().await;
+    let settings = baft_session_registry::Settings { markers: Some(markers.clone()), ..impatient() };
+    let _registry = Registry::start(&server.url(), settings).await;
+    let request = SessionStartRequest { objective: Some("Water".into()), tier: Some(1), ..named("monday") };
+    let started = start(&bus, &request).await;
+    let ended = start(&bus, &named("sunday")).await;
+    end(&bus, "sunday", &ended.epoch).await.unwrap();
+    let beat = SessionHeartbeatRequest { operations: Some(7), ..heartbeat("monday", &started.epoch) };
+    ask::<_, Value>(&bus, "heartbeat", &beat).await.unwrap();
+    let script = "
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location('loom', sys.argv[1])
+loom = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(loom)
+print(json.dumps(loom.get_active_sessions()))
+";
+    let seen = baft_tests::wait_until_async("Loom to see the session as it is", SOON, || {
+        let mut command = Command::new(&python);
+        command.args(["-c", script]).arg(&reader).env("HOME", home.path());
+        let mut process = Process::spawn("python", command);
+        assert!(process.wait(SOON).success(), "{}", process.logs());
+        let seen: Value = serde_json::from_str(&process.stdout()).unwrap();
+        async move { (seen[0]["operation_count"] == 7).then_some(seen) }
+    })
+    .await;
+    assert_eq!(seen.as_array().unwrap().len(), 1, "{seen}");
+    let marker = &seen[0];
+    assert_eq!((&marker["session_id"], &marker["session_objective"]), (&json!("monday"), &json!("Water")));
+    assert_eq!((&marker["current_tier"], &marker["analyst"]), (&json!(1), &json!("ann")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

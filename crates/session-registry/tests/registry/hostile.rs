@@ -117,6 +117,48 @@ async fn the_stock_tools_find_the_service_and_get_records_for_an_empty_body() {
     }
 }
 
+/// `python/baft`: the same three functions, over NATS and over files, also within a running loop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_python_package_starts_lists_and_ends_sessions() {
+    let Some(python) = std::env::var_os("BAFT_PYTHON").filter(|path| std::path::Path::new(path).is_file()) else {
+        println!("skipped: no Python with nats-py (`make tools-test`, BAFT_PYTHON)");
+        return;
+    };
+    let (server, bus) = server().await;
+    let _registry = Registry::start(&server.url(), impatient()).await;
+    let script = "
+import asyncio
+from baft import sessions
+def names():
+    return [one['session_monitor_request']['session_id'] for one in sessions.get_active_sessions()]
+async def within_a_loop():
+    sessions.register_session('monday', analyst='ann', session_objective='Water')
+asyncio.run(within_a_loop())
+sessions.register_session('monday', operation_count=7)
+assert names() == ['monday'], names()
+for bad in ('../evil', ''):
+    try:
+        sessions.register_session(bad)
+        raise SystemExit('it was accepted')
+    except sessions.SessionError as error:
+        assert error.code == 'invalid_argument'
+ended = sessions.unregister_session('monday')
+assert ended['state'] == 'ended' and names() == [], names()
+";
+    let folder = tempfile::tempdir().unwrap();
+    let package = baft_tests::process::workspace().join("python");
+    for (kind, url) in [("nats", server.url()), ("files", String::new())] {
+        let mut command = Command::new(&python);
+        command.args(["-c", script]);
+        command.env("PYTHONPATH", &package).env("NATS_URL", url).env("BAFT_MARKERS", folder.path());
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        let mut process = Process::spawn("python", command);
+        assert!(process.wait(SOON).success(), "{kind}: {}", process.logs());
+    }
+    let record = get(&bus, "monday").await.unwrap().record;
+    assert_eq!((record.operations, record.objective.as_str(), record.client.kind.as_str()), (7, "Water", "python"));
+}
+
 /// Loom's scheduler expands its tasks from these files (`heddle-ai` 0.9.2, its own reader).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looms_own_reader_sees_the_live_sessions() {

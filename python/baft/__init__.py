@@ -1,0 +1,1 @@
+"""What Python programs of a Baft fleet need."""

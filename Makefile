@@ -55,7 +55,7 @@ soak: prerequisites tools-test ## Run the kill loops for long: ROUNDS=200
 	@echo "soak: building the programs the tests start"
 	@cargo build --locked --workspace --bins
 	@echo "soak: $(ROUNDS) rounds of each kill loop"
-	@BAFT_SOAK_ROUNDS=$(ROUNDS) cargo test --locked --package baft-tests --package baft-commit-agent -- --include-ignored --nocapture kill
+	@BAFT_SOAK_ROUNDS=$(ROUNDS) cargo test --locked --package baft-tests --package baft-commit-agent --package baft-session-registry -- --include-ignored --nocapture kill
 
 bench: prerequisites tools-test ## Measure against the baselines in the same run; BENCH="--list" shows the items
 	@echo "bench: building release binaries"

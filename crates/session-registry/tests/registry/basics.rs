@@ -70,13 +70,16 @@ async fn who_is_silent_is_suspect_then_lost_and_comes_back_with_a_beat() {
     let _registry = Registry::start(&server.url(), impatient()).await;
     let idle = start(&bus, &beating("idle")).await;
     let person = start(&bus, &named("person")).await;
-    wait_for_state(&bus, "idle", SessionState::Suspect).await;
     let lost = wait_for_state(&bus, "idle", SessionState::Lost).await;
     assert!(lost.record.reason.contains("nothing heard"), "{}", lost.record.reason);
     assert_eq!(get(&bus, "person").await.unwrap().record.state, SessionState::Active);
     assert_eq!(beat(&bus, "idle", &idle.epoch).await.unwrap().state, SessionState::Active);
     end(&bus, "person", &person.epoch).await.unwrap();
     events_tell_the_bucket(&bus).await;
+    let history: SessionHistoryResponse = ask(&bus, "history", &json!({ "session_id": "idle" })).await.unwrap();
+    let states: Vec<_> = history.transitions.iter().map(|step| step.to).take(5).collect();
+    use SessionState::{Active, Lost, Starting, Suspect};
+    assert_eq!(states, [Starting, Active, Suspect, Lost, Active]);
 }
 
 #[tokio::test]

@@ -35,7 +35,19 @@ pub fn impatient() -> Settings {
     }
 }
 
+/// Three seconds more: for tests in which nobody may be taken for silent, on a machine that is slow.
+pub fn patient() -> Settings {
+    let second = Duration::from_secs(1);
+    let usual = impatient();
+    let heartbeat = Limits { suspect: second * 4, lost: second * 5 };
+    Settings { patience: Patience { heartbeat, ..usual.patience }, ..usual }
+}
+
 /// The same as flags.
+pub const PATIENT: [&str; 4] =
+    ["--heartbeat-suspect-after=4s", "--heartbeat-lost-after=5s", "--adopt-after=1s", "--sync-check=0s"];
+
+/// [`impatient`] as flags.
 pub const IMPATIENT: [&str; 4] =
     ["--heartbeat-suspect-after=1s", "--heartbeat-lost-after=2s", "--adopt-after=1s", "--sync-check=0s"];
 

@@ -119,3 +119,37 @@ async fn live_sessions_are_files_and_ended_ones_are_not() {
     fleet.end(&started, "").await.unwrap();
     wait_until_async("the marker to be gone", SOON, || async { (!marker.exists()).then_some(()) }).await;
 }
+
+/// Whoever works on an end may die: the next one goes on with it, and nothing is committed or lost twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_whose_registry_was_killed_is_continued_by_the_next() {
+    let mut fleet = Fleet::start().await;
+    let started = fleet.begin("monday").await;
+    fleet.save("data/gaps.yaml", &gaps("Dams"));
+    // The commit hangs, and the registry that waits for it is killed.
+    fleet.daemons[0].signal(rustix::process::Signal::STOP);
+    let ending = {
+        let bus = fleet.bus.clone();
+        let request = json!({ "session_id": "monday", "epoch": started.epoch, "message": "about dams" });
+        tokio::spawn(async move {
+            bus.request::<_, Value>("session.end", &request, std::time::Duration::from_secs(5)).await
+        })
+    };
+    wait_until_async("the end to begin", SOON, || async {
+        (fleet.state("monday").await? == SessionState::Ending).then_some(())
+    })
+    .await;
+    if let Some(mut registry) = fleet.registry.take() {
+        registry.kill();
+    }
+    assert!(ending.await.unwrap().is_err(), "nobody could have answered");
+    fleet.start_registry();
+    fleet.daemons[0].signal(rustix::process::Signal::CONT);
+    wait_until_async("the end to be through", SOON, || async {
+        (fleet.state("monday").await? == SessionState::Ended).then_some(())
+    })
+    .await;
+    assert_eq!(fleet.on_remote("data/gaps.yaml"), gaps("Dams").trim_end());
+    let commits = git(&fleet.remote.bare(), &["rev-list", "--count", "main"]);
+    assert_eq!(commits, "2", "one commit for it");
+}

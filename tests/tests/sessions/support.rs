@@ -15,11 +15,13 @@ use tempfile::TempDir;
 pub const SOON: Duration = Duration::from_secs(60);
 
 pub struct Fleet {
-    _nats: NatsServer,
+    nats: NatsServer,
     pub bus: Bus,
     pub remote: GitRemote,
     folder: TempDir,
-    _daemons: Vec<Process>,
+    /// commit-agent, git-sync, duckdb-importer.
+    pub daemons: Vec<Process>,
+    pub registry: Option<Process>,
 }
 
 impl Fleet {
@@ -34,9 +36,9 @@ impl Fleet {
         let folder = tempfile::Builder::new().prefix("baft-sessions-").tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let (repo, url) = (remote.url(), nats.url());
-        let (clone, root, workspace, markers) = (path("clone"), path("root"), path("workspace"), path("markers"));
+        let (clone, root, workspace) = (path("clone"), path("root"), path("workspace"));
         let link = format!("{root}/framework");
-        let programs: [(&str, Vec<&str>); 4] = [
+        let programs: [(&str, Vec<&str>); 3] = [
             (
                 "commit-agent",
                 vec![
@@ -59,10 +61,6 @@ impl Fleet {
                 "duckdb-importer",
                 vec!["run", "--root", &repo, "--repo", &repo, "--source", "git", "--workspace", &workspace],
             ),
-            (
-                "session-registry",
-                vec!["--default-agent", "main", "--markers", &markers, "--adopt-after", "2s", "--sync-check", "0s"],
-            ),
         ];
         let mut daemons = Vec::new();
         for (name, mut args) in programs {
@@ -70,7 +68,8 @@ impl Fleet {
             args.extend(["--admin-addr", &admin]);
             daemons.push(Process::spawn_bin(name, args, &[("NATS_URL", &url)]));
         }
-        let fleet = Self { _nats: nats, bus, remote, folder, _daemons: daemons };
+        let mut fleet = Self { nats, bus, remote, folder, daemons, registry: None };
+        fleet.start_registry();
         wait_until_async("every daemon to answer", SOON, || async {
             let status: SessionStatusResponse = fleet.ask("status", &serde_json::json!({})).await.ok()?;
             let up = |name: &str| status.services.iter().any(|service| service.name == name && service.up);
@@ -80,6 +79,14 @@ impl Fleet {
         })
         .await;
         fleet
+    }
+
+    /// A session-registry, in the place of the one before.
+    pub fn start_registry(&mut self) {
+        let (markers, admin) = (self.path("markers").display().to_string(), Port::lease().address().to_string());
+        let args = ["--default-agent", "main", "--markers", &markers, "--adopt-after", "2s", "--sync-check", "0s"];
+        let args = args.into_iter().chain(["--admin-addr", &admin]);
+        self.registry = Some(Process::spawn_bin("session-registry", args, &[("NATS_URL", &self.nats.url())]));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

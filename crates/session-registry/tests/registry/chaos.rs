@@ -62,8 +62,8 @@ async fn a_start_whose_answer_was_lost_is_not_done_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn registries_that_are_cut_off_now_and_then_keep_every_promise() {
     let rounds = variable("BAFT_SOAK_ROUNDS").unwrap_or(6).min(60);
-    let seed = variable("BAFT_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("BAFT_SEED={seed}");
+    let seed = variable("BAFT_SOAK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("BAFT_SOAK_SEED={seed}");
     let mut luck = Luck::new(seed);
     let (server, bus) = server().await;
     let wires = [Wire::to(server.port()).await, Wire::to(server.port()).await];

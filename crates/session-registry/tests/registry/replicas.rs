@@ -96,8 +96,8 @@ async fn a_stale_holder_is_refused_by_every_replica_from_the_moment_of_the_takeo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn registries_killed_in_a_loop_lose_nothing_and_tell_everything_once() {
     let rounds = variable("BAFT_SOAK_ROUNDS").unwrap_or(3);
-    let seed = variable("BAFT_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("BAFT_SEED={seed} BAFT_SOAK_ROUNDS={rounds}");
+    let seed = variable("BAFT_SOAK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("BAFT_SOAK_SEED={seed} BAFT_SOAK_ROUNDS={rounds}");
     let mut luck = Luck::new(seed);
     let (server, bus) = server().await;
     let url = server.url();

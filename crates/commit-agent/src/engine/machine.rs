@@ -34,6 +34,7 @@ pub struct State {
     goal: Goal,
     waiting: Effect,
     landing: Landing,
+    upstream: Upstream,
     races: u32,
     rounds: u32,
     refusals: u32,
@@ -44,6 +45,13 @@ pub struct State {
 enum Landing {
     Free,
     Blocked,
+}
+
+/// Whether the remote was asked in this cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upstream {
+    Asked,
+    Assumed,
 }
 
 /// What to do next.
@@ -80,6 +88,8 @@ pub enum Input {
     Done,
     /// Landing: there was nothing, the remote has everything, and who rang knows of nothing else.
     Nothing,
+    /// Landing: what landed goes on from where the remote was when it last answered. The push finds out whether it still is there.
+    Ahead,
     /// It failed; the cycle's report says how.
     Failed,
     /// Landing: somebody is at work in the clone.
@@ -108,7 +118,15 @@ const MOST_REFUSALS: u32 = 8;
 /// Where a cycle begins.
 #[must_use]
 pub fn start(goal: Goal) -> (State, Effect) {
-    let state = State { goal, waiting: Effect::Repair, landing: Landing::Free, races: 0, rounds: 0, refusals: 0 };
+    let state = State {
+        goal,
+        waiting: Effect::Repair,
+        landing: Landing::Free,
+        upstream: Upstream::Asked,
+        races: 0,
+        rounds: 0,
+        refusals: 0,
+    };
     (state, Effect::Repair)
 }
 
@@ -136,7 +154,11 @@ fn next(state: &mut State, input: Input) -> Effect {
         // Whatever was captured before can still land and be pushed.
         (E::Capture, _) if state.landing == Landing::Free => E::Land,
         (E::Capture, _) if network => E::Fetch,
-        (E::Land, I::Done) if network => E::Fetch,
+        (E::Land, I::Ahead) if network && pushes => {
+            state.upstream = Upstream::Assumed;
+            E::Integrate
+        }
+        (E::Land, I::Done | I::Ahead) if network => E::Fetch,
         (E::Land, I::Blocked | I::Failed) if network => {
             state.landing = Landing::Blocked;
             E::Fetch
@@ -158,6 +180,11 @@ fn next(state: &mut State, input: Input) -> Effect {
             E::Rescue
         }
         (E::Push, I::Done) => E::Close,
+        // Nobody was faster: only nobody had asked.
+        (E::Push, I::Raced) if state.upstream == Upstream::Assumed => {
+            state.upstream = Upstream::Asked;
+            E::Fetch
+        }
         (E::Push, I::Raced) if state.races < state.goal.retries => {
             state.races += 1;
             E::Fetch
@@ -220,6 +247,18 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_from_where_the_remote_was_is_pushed_at_once_and_the_remote_asked_only_when_it_moved() {
+        use Effect::*;
+        let begin = [Input::Done, Input::Done, Input::Ahead, Input::Done];
+        let pushed = [&begin[..], &[Input::Done, Input::Done]].concat();
+        assert_eq!(walk(goal(Extent::Push), &pushed), [Repair, Capture, Land, Integrate, Push, Close, Rest]);
+        let moved = [&begin[..], &[Input::Raced, Input::Done, Input::Merged, Input::Done, Input::Done]].concat();
+        let expected = [Repair, Capture, Land, Integrate, Push, Fetch, Integrate, Materialise, Push, Close, Rest];
+        assert_eq!(walk(goal(Extent::Push), &[moved, vec![Input::Done]].concat()), expected);
+        assert_eq!(walk(goal(Extent::Pull), &begin)[..4], [Repair, Capture, Land, Fetch], "who pulls wants to know");
+    }
+
+    #[test]
     fn a_lost_race_is_run_again_a_bounded_number_of_times() {
         let mut inputs = vec![Input::Done; 4];
         for _ in 0..20 {
@@ -234,6 +273,7 @@ mod tests {
         let one = prop_oneof![
             Just(Done),
             Just(Nothing),
+            Just(Ahead),
             Just(Failed),
             Just(Blocked),
             Just(Merged),

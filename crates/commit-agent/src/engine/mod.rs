@@ -384,17 +384,21 @@ impl Agent {
         self.settle()
     }
 
-    /// Editors save files beside files, and tools save what nobody commits: when the watch told of that alone, the remote is left alone.
+    /// What the watch told of is a save, not that upstream moved. What nobody commits (editors save files beside files) is no reason to ask the
+    /// remote; and what is committed is pushed without asking first, where nothing else waits: a push says by itself when upstream has moved.
     fn landed(&self, order: &Order) -> Result<machine::Input, fault::Fault> {
-        let idle = order.trigger == Trigger::Watch && self.report.captured.is_empty() && self.report.landed.is_empty();
-        if !idle {
+        let saved = self.saved.get();
+        let waits = !saved.stale.is_empty() || !saved.parked.is_empty() || saved.rewritten.is_some();
+        let (tip, branch, upstream) = (self.tip()?, self.branch()?, self.upstream()?);
+        if order.trigger != Trigger::Watch || waits || tip != branch || upstream.is_none() {
             return Ok(machine::Input::Done);
         }
-        let saved = self.saved.get();
-        let waits = !saved.stale.is_empty() || saved.parked.iter().any(|record| record.confirmed == Confirmed::No);
-        let (tip, branch) = (self.tip()?, self.branch()?);
-        let everywhere = tip == branch && self.upstream()? == Some(branch);
-        Ok(if everywhere && !waits { machine::Input::Nothing } else { machine::Input::Done })
+        let known = upstream == self.remote_has(&self.names.branch);
+        Ok(match (upstream == Some(branch), self.report.captured.is_empty() && self.report.landed.is_empty()) {
+            (true, true) => machine::Input::Nothing,
+            (false, _) if known => machine::Input::Ahead,
+            _ => machine::Input::Done,
+        })
     }
 
     /// Asks the remote how it compares.

@@ -213,7 +213,8 @@ impl Agent {
                     saved.number += 1;
                     saved.pushes.push(PushedRecord { number: saved.number, old, new, at });
                 }
-                saved.last_push = Some(at);
+                // Where the remote is has been heard just now.
+                (saved.last_push, saved.last_fetch) = (Some(at), Some(at));
             })
             .map_err(fault)?;
         Ok(())

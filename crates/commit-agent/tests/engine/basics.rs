@@ -1,6 +1,6 @@
 //! What happens on an ordinary day.
 
-use baft_commit_agent::engine::{Extent, Order, Touched};
+use baft_commit_agent::engine::{Agent, Cycle, Extent, Order, Touched, Trigger};
 
 use crate::support::{Scene, any_cycle, cycle, now};
 
@@ -172,4 +172,56 @@ fn everything_that_happened_is_announced_once_in_order() {
     agent.acknowledged(&second.id).unwrap();
     assert_eq!(agent.next_announcement().unwrap(), None);
     assert_eq!(agent.unannounced(), 0);
+}
+
+/// A save that the watch told of.
+fn told(agent: &mut Agent) -> Cycle {
+    agent.touched(Touched::Rescan);
+    let done = agent.cycle(&Order { trigger: Trigger::Watch, ..now() });
+    assert!(done.errors.is_empty(), "{done:#?}");
+    done
+}
+
+#[test]
+fn a_save_is_pushed_without_asking_first_and_upstreams_change_comes_in_when_the_push_finds_it() {
+    let mut scene = Scene::new(&[("a.yaml", "a: 1\n"), ("b.yaml", "b: 1\n")]);
+    let http = scene.remote.serve_http();
+    scene.settings.remote.url = http.url();
+    let mut agent = scene.open();
+    cycle(&mut agent);
+    let requests = |work: &mut dyn FnMut()| {
+        let before = http.requests();
+        work();
+        http.requests() - before
+    };
+    // Nothing that anybody commits.
+    std::fs::write(scene.clone_path().join("a.yaml.swp"), "x").unwrap();
+    assert_eq!(requests(&mut || drop(told(&mut agent))), 0);
+    scene.save("a.yaml", "a: 2\n");
+    let (asked, save) = (requests(&mut || drop(told(&mut agent))), scene.on_remote("a.yaml"));
+    assert_eq!(save.as_deref(), Some("a: 2\n"));
+    scene.save("a.yaml", "a: 3\n");
+    assert!(requests(&mut || drop(cycle(&mut agent))) > asked, "who is not told of a save asks first");
+    // Somebody was faster.
+    scene.others_push(&[("b.yaml", "b: 2\n")]);
+    scene.save("a.yaml", "a: 4\n");
+    let done = told(&mut agent);
+    assert_eq!((done.unpushed, done.brought_in.is_some()), (0, true), "{done:#?}");
+    assert_eq!(scene.on_remote("a.yaml").as_deref(), Some("a: 4\n"));
+    assert_eq!(scene.read("b.yaml"), "b: 2\n");
+    // And in the same file, in conflict.
+    scene.others_push(&[("a.yaml", "a: theirs\n")]);
+    scene.save("a.yaml", "a: ours\n");
+    let done = told(&mut agent);
+    assert_eq!(done.parked.len(), 1, "{done:#?}");
+    assert_eq!(scene.on_remote("a.yaml").as_deref(), Some("a: theirs\n"));
+    scene.check();
+    // A branch that was made anew from elsewhere is not overwritten, and not followed.
+    scene.remote.git(&["fetch", "-q", "origin"]);
+    scene.remote.git(&["reset", "-q", "--hard", "origin/main"]);
+    scene.remote.force_push(1, &[("b.yaml", "b: rewritten\n")]);
+    scene.save("new.yaml", "n: 1\n");
+    told(&mut agent);
+    assert_eq!(scene.on_remote("b.yaml").as_deref(), Some("b: rewritten\n"));
+    assert_eq!(scene.on_remote("new.yaml"), None, "a person has to confirm first");
 }

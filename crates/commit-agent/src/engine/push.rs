@@ -268,6 +268,9 @@ impl Agent {
         self.note_remote(&name, Some(new));
         self.record_push(old, new)?;
         failpoint::hit("push.recorded").map_err(fault)?;
+        // The server has it and so do we: as good as fetched.
+        let fetched = self.names.fetched.clone();
+        self.set_ref(&fetched, new, "push")?;
         self.set_upstream(new)?;
         self.report.pushed = Some(new);
         Ok(())

@@ -105,6 +105,9 @@ VENVS = {
     "venv14": ("duckdb-1.4.txt", "Python with duckdb 1.4, to prove that older readers open the file"),
 }
 
+# Of Debian and its kin.
+BROWSER = ["chromium", "chromium-driver"]
+
 GROUPS = {
     "run": ["libduckdb", "nats-server"],
     "test": ["nats-server-2.10", "loom-sessions.py", "venv", "venv14"],
@@ -339,6 +342,22 @@ class Tools:
         self.record(name)
 
 
+def ensure_browser() -> None:
+    """The status page is tested in a real browser; it comes from the system's packages, so only root can fetch it."""
+    if shutil.which("chromium") and shutil.which("chromedriver"):
+        return
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    install = [*prefix, "apt-get", "install", "--yes", "--no-install-recommends", *BROWSER]
+    if shutil.which("apt-get") and (not prefix or shutil.which("sudo")):
+        say(f"installing {' and '.join(BROWSER)} with apt-get, to test the status page in")
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (install, [*prefix, "apt-get", "update"], install):
+            done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
+            if command is install and done.returncode == 0:
+                return
+    say(f"no chromium here: tests that need a browser will say that they are skipped; install it: {' '.join(install)}")
+
+
 def link_into_clone(folder: Path) -> None:
     """Plain `cargo build` looks in `.tools`; a folder elsewhere is linked there."""
     usual = ROOT / ".tools"
@@ -384,6 +403,8 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         link_into_clone(folder)
         missing = [name for name in names if not tools.present(name)]
+        if not arguments.what or "test" in arguments.what:
+            ensure_browser()
         if not missing:
             say(f"all there in {folder}")
             return 0

@@ -5,6 +5,7 @@
 //! and on leased ports, so tests run in parallel.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod browser;
 pub mod git;
 pub mod luck;
 pub mod model;

@@ -1,12 +1,15 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use baft_bus::NatsArgs;
 use baft_bus::subject::is_token;
+use baft_kit::SecretFile;
 use baft_kit::config::{CommonArgs, ConfigError, duration};
 
+use crate::page::PageSettings;
 use crate::settings::{Limits, Patience, Settings};
 
 /// Registers, tracks, fences and ends the sessions of analysts, and runs what starting and ending them means
@@ -80,9 +83,30 @@ pub struct SessionArgs {
     #[arg(long, env = "BAFT_ADOPT_AFTER", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub adopt_after: Duration,
 
+    /// Serve the status page here, for people who would rather look
+    ///
+    /// Without a token it may only be on loopback.
+    #[arg(long, env = "BAFT_PAGE_ADDR", value_name = "ADDR")]
+    pub page_addr: Option<SocketAddr>,
+
+    /// What people must show to see the page: the file holds it and nothing else, and may change while it runs
+    #[arg(long, env = "BAFT_PAGE_TOKEN_FILE", value_name = "FILE", requires = "page_addr")]
+    pub page_token_file: Option<PathBuf>,
+
     /// Mirror live sessions as files in this folder, for Python programs that read them there
     #[arg(long, env = "BAFT_MARKERS", value_name = "DIR")]
     pub markers: Option<PathBuf>,
+}
+
+impl SessionArgs {
+    /// Where the page is served, if anywhere.
+    ///
+    /// # Errors
+    /// Others could reach it without a token.
+    pub fn page(&self) -> Result<Option<PageSettings>, ConfigError> {
+        let token = self.page_token_file.clone().map(SecretFile::new);
+        self.page_addr.map(|addr| PageSettings::new(addr, token)).transpose()
+    }
 }
 
 impl Cli {
@@ -151,5 +175,9 @@ mod tests {
         assert!(refused(&["--lost-after=1m"]).contains("--lost-after"));
         assert!(refused(&["--suspect-after=0"]).contains("--suspect-after"));
         assert!(refused(&["--default-agent=a.b"]).contains("--default-agent"));
+        let page = |args: &[&str]| Cli::try_parse_from([&["session-registry"], args].concat()).unwrap().sessions.page();
+        assert!(page(&["--page-addr=0.0.0.0:0"]).unwrap_err().to_string().contains("--page-token-file"));
+        assert!(page(&["--page-addr=0.0.0.0:0", "--page-token-file=/t"]).unwrap().is_some());
+        assert!(page(&["--page-addr=[::1]:0"]).unwrap().is_some() && page(&[]).unwrap().is_none());
     }
 }

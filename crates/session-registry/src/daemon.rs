@@ -17,6 +17,7 @@ use crate::book::{Beat, Book};
 use crate::error::RegistryError;
 use crate::markers;
 use crate::metrics::Metrics;
+use crate::page::Page;
 use crate::registry::Registry;
 use crate::requests;
 use crate::settings::Settings;
@@ -85,6 +86,11 @@ impl Daemon {
         let service = requests::serve(&registry, shutdown());
         bus.say_hello();
         Ok(Self { registry, pulse, status: watched, context, announcing: (announcer, stop), service, work })
+    }
+
+    /// Serves the status page too, until the shutdown.
+    pub fn show(&mut self, page: Page) {
+        self.work.push(tokio::spawn(page.serve(self.registry.clone(), self.context.shutdown.clone())));
     }
 
     /// Its sign of life.

@@ -17,6 +17,7 @@ pub mod life;
 mod markers;
 mod metrics;
 mod outbox;
+mod page;
 mod program;
 mod queries;
 mod registry;
@@ -29,6 +30,7 @@ mod sweep;
 pub use daemon::{Context, Daemon, Status, run};
 pub use error::RegistryError;
 pub use metrics::metric_inventory;
+pub use page::{Page, PageSettings};
 pub use program::main;
 pub use settings::Settings;
 

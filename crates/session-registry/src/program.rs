@@ -14,6 +14,7 @@ use baft_kit::{Exit, health, log, runtime};
 use crate::args::{Cli, Command};
 use crate::daemon::{Context, Daemon};
 use crate::error::RegistryError;
+use crate::page::{Page, PageSettings};
 use crate::settings::Settings;
 
 /// The whole program.
@@ -29,14 +30,14 @@ pub fn main() -> ExitCode {
             return Err(ConfigError::new("--nats-url", url, RegistryError::NoNats.to_string()));
         }
         cli.nats.check().map_err(|error| ConfigError::new("--nats-url", url, error.to_string()))?;
-        Ok(settings)
+        Ok((settings, cli.sessions.page()?))
     });
-    let settings = match checked {
-        Ok(settings) => settings,
+    let (settings, page) = match checked {
+        Ok(checked) => checked,
         Err(error) => return error.report().into(),
     };
     runtime::run("session-registry", 2, async move {
-        match run(cli, settings).await {
+        match run(cli, settings, page).await {
             Ok(exit) => exit,
             Err(error) => {
                 tracing::error!("{error}");
@@ -46,7 +47,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-async fn run(cli: Cli, settings: Settings) -> Result<Exit, RegistryError> {
+async fn run(cli: Cli, settings: Settings, page: Option<PageSettings>) -> Result<Exit, RegistryError> {
     let log = log::init(&cli.common)
         .map_err(|error| ConfigError::new("--log-level", &cli.common.log_level, error.to_string()))?;
     let shutdown = Shutdown::install(cli.common.shutdown_grace)
@@ -62,7 +63,14 @@ async fn run(cli: Cli, settings: Settings) -> Result<Exit, RegistryError> {
         bus: Some(bus.clone()),
         shutdown: shutdown.token(),
     };
-    let daemon = Daemon::start(settings, context)?;
+    let page = match page {
+        Some(page) => Some(Page::bind(page).await?),
+        None => None,
+    };
+    let mut daemon = Daemon::start(settings, context)?;
+    if let Some(page) = page {
+        daemon.show(page);
+    }
     let admin = Admin { metrics: registry, readiness, pulses: vec![daemon.pulse()], build: crate::BUILD, log };
     let _admin = admin
         .serve(cli.common.admin_addr, None, shutdown.token())

@@ -37,6 +37,7 @@ impl Browser {
     /// # Panics
     /// When it is there and does not start.
     #[must_use]
+    #[allow(clippy::print_stderr)]
     pub fn start(scripts: Scripts) -> Option<Self> {
         let there =
             |program: &str| Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success());
@@ -68,16 +69,17 @@ impl Browser {
             &format!("--user-data-dir={}", profile.path().display()),
         ]
         .map(str::to_owned);
-        let prefs = match scripts {
-            Scripts::On => json!({}),
-            Scripts::Off => json!({"profile.managed_default_content_settings.javascript": 2}),
-        };
         let wanted = json!({"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "goog:chromeOptions": {"args": arguments, "prefs": prefs}}}});
+            "browserName": "chrome", "goog:chromeOptions": {"args": arguments}}}});
         let answer = call("POST", &format!("{base}/session"), Some(&wanted)).expect("a session");
         let session =
             answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {answer}")).to_owned();
-        Some(Self { driver, base, session, _port: port, _profile: profile })
+        let browser = Self { driver, base, session, _port: port, _profile: profile };
+        if scripts == Scripts::Off {
+            let order = json!({"cmd": "Emulation.setScriptExecutionDisabled", "params": {"value": true}});
+            browser.ask("POST", "goog/cdp/execute", Some(&order));
+        }
+        Some(browser)
     }
 
     fn ask(&self, method: &str, what: &str, body: Option<&Value>) -> Value {

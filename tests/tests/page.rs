@@ -1,4 +1,5 @@
 //! The status page of session-registry: the real program, a real broker, a real browser.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -96,7 +97,7 @@ async fn people_see_sessions_come_and_go_without_loading_the_page_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_scripts_the_page_is_a_table() {
+async fn without_scripts_the_page_is_a_table_that_loads_itself_again() {
     let stage = Stage::start(&[]);
     let bus = stage.bus().await;
     let session = begin(&bus, "alice", "Look").await;
@@ -107,6 +108,8 @@ async fn without_scripts_the_page_is_a_table() {
     browser.open(&stage.url());
     browser.wait_for(&session.session_id);
     browser.wait_for("loads itself again every 15 seconds");
+    let second = begin(&bus, "bob", "Look as well").await;
+    browser.wait_for(&second.session_id);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -183,11 +183,13 @@ pub fn rules(prefix: &Prefix, user: &User) -> Rules {
             grant.daemon("session-registry", "*");
             grant.announces_in("SESSION_EVENTS", &["session.*"]);
             grant.reads_stream("SESSION_EVENTS");
+            // For its status page.
+            grant.reads_stream("EVENTS");
             for what in ["start", "heartbeat", "end", "sync"] {
                 grant.serves(&[&format!("session.{what}"), &format!("session.{what}.as.*")]);
             }
             grant.serves(&["session.list", "session.get", "session.status", "session.sync_check", "session.history"]);
-            grant.hears(&["git.committed", "git.pushed", "session.*"]);
+            grant.hears(&["git.*", "import.*", "preflight.*", "daemon.*", "session.*"]);
             for what in ["commit.*.run", "commit.*.pull", "git.sync", "import.run"] {
                 grant.asks(&[what, &format!("{what}.as.*")]);
             }

@@ -83,9 +83,7 @@ pub struct SessionArgs {
     #[arg(long, env = "BAFT_ADOPT_AFTER", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub adopt_after: Duration,
 
-    /// Serve the status page here, for people who would rather look
-    ///
-    /// Without a token it may only be on loopback.
+    /// Serve the status page here; without a token only on loopback
     #[arg(long, env = "BAFT_PAGE_ADDR", value_name = "ADDR")]
     pub page_addr: Option<SocketAddr>,
 

@@ -2,6 +2,7 @@
 
 mod sessions;
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use baft_commit_agent::Status as AgentStatus;
@@ -30,6 +31,8 @@ pub struct Board {
     pub probe: Part<ProbeStatus>,
     /// The session-registry; nothing without NATS.
     pub sessions: Option<Part<SessionStatus>>,
+    /// Where the status page is served.
+    pub page: Option<SocketAddr>,
     /// The private nats-server; nothing without one.
     pub nats: Option<Broker>,
     /// It is ending.
@@ -108,6 +111,7 @@ impl Board {
             lines.push(entry("nats", nats_line(nats)));
         }
         lines.extend(probe_line(&self.probe).map(|line| entry("checks", line)));
+        lines.extend(self.page.map(|addr| entry("page", (Light::Good, format!("http://{addr}/")))));
         lines.into_iter().map(|(name, light, text)| paint(&name, light, &text, style, width)).collect()
     }
 
@@ -159,6 +163,9 @@ impl Board {
         let state = |board: &Self| board.nats.as_ref().map(|nats| nats.state.clone());
         if let (Some(nats), true) = (&self.nats, state(self) != state(before)) {
             news.push(format!("nats: {}", nats_line(nats).1));
+        }
+        if let Some(addr) = self.page.filter(|addr| before.page != Some(*addr)) {
+            news.push(format!("page: http://{addr}/"));
         }
         news
     }

@@ -31,8 +31,11 @@ pub(super) struct Painter {
     picture: watch::Sender<Arc<str>>,
     painted: Arc<Mutex<Option<Instant>>>,
     /// Shown, and called old, while NATS is away.
-    last: Arc<Mutex<Option<(SessionStatusResponse, Vec<CommitStatus>)>>>,
+    last: Arc<Mutex<Option<Seen>>>,
 }
+
+/// Everything at a glance, and the clones.
+type Seen = (SessionStatusResponse, Vec<CommitStatus>);
 
 /// Somebody who watches.
 #[derive(Debug)]

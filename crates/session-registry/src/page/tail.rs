@@ -10,6 +10,8 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+/// What is worth showing. Not `entity.changed`, one per changed row: their import says enough.
+const KINDS: &[&str] = &["git.*", "import.*", "preflight.*", "daemon.*", "session.*"];
 /// How many are shown.
 const KEPT: usize = 30;
 /// The longest line.
@@ -36,10 +38,6 @@ impl Tail {
     }
 
     fn add(&self, event: &RawEvent) {
-        // One per changed row: their import says enough.
-        if event.kind.starts_with("entity.") {
-            return;
-        }
         let line = Line {
             id: event.id.clone(),
             time: event.time.clone(),
@@ -58,18 +56,20 @@ impl Tail {
     /// Listens until `shutdown`, and rings `news` for everything new.
     pub(super) async fn listen(&self, bus: &Bus, news: &Notify, shutdown: CancellationToken) {
         let missed = Notify::new();
-        let hearing = bus.listen(">", shutdown.clone(), |heard| match heard {
+        let hear = |heard| match heard {
             Heard::Listening => missed.notify_one(),
             Heard::Event(Ok(event)) => {
                 self.add(&event);
                 news.notify_one();
             }
             Heard::Event(Err(_)) => {}
-        });
+        };
+        let hearing =
+            futures_util::future::join_all(KINDS.iter().map(|kinds| bus.listen(kinds, shutdown.clone(), hear)));
         let reading = async {
             loop {
                 missed.notified().await;
-                for kinds in ["git.>", "session.>"] {
+                for kinds in KINDS {
                     if let Err(error) = self.read(bus, kinds).await {
                         tracing::debug!(%error, kinds, "the newest events cannot be read");
                     }
@@ -78,7 +78,7 @@ impl Tail {
             }
         };
         tokio::select! {
-            () = hearing => {}
+            _ = hearing => {}
             () = reading => {}
             () = shutdown.cancelled() => {}
         }
@@ -175,7 +175,6 @@ mod tests {
         for (id, time) in [("b", "2026-01-02"), ("a", "2026-01-01"), ("c", "2026-01-03"), ("b", "2026-01-02")] {
             tail.add(&event(id, time, "git.pushed"));
         }
-        tail.add(&event("e", "2026-01-04", "entity.changed"));
         assert_eq!(tail.lines().iter().map(|line| line.id.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
         for n in 0..100 {
             tail.add(&event(&n.to_string(), "2026-02-01", "git.synced"));

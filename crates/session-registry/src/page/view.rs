@@ -37,7 +37,7 @@ pub(super) fn whole(middle: &str) -> String {
             body {
                 header {
                     h1 { "Baft" }
-                    p id="link" aria-live="polite" { noscript { "loads itself again every " (RELOAD) " seconds" } }
+                    p id="link" aria-live="polite" { "loads itself again every " (RELOAD) " seconds" }
                 }
                 main id="middle" { (PreEscaped(middle)) }
                 script src="page.js" {}

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baft_commit_agent::engine::{Agent, Apply, Edit, Extent, Order, Touched};
+use baft_commit_agent::engine::{Agent, Apply, Edit, Extent, Order, Touched, Trigger};
 use baft_repo::transport::Libgit2;
 use baft_tests::Process;
 
@@ -84,7 +84,10 @@ fn run() {
             // A failpoint may make it fail.
             drop(agent.apply(&Apply { session: None, base: None, edits, message: None }));
         }
+        // By turns as told of a save, which is pushed without asking first, and as on schedule.
         _ => loop {
+            agent.touched(Touched::Rescan);
+            agent.cycle(&Order { trigger: Trigger::Watch, ..now() });
             agent.touched(Touched::Rescan);
             agent.cycle(&now());
             std::fs::write(format!("{clone}.cycled"), "").unwrap();

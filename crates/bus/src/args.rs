@@ -84,6 +84,13 @@ impl NatsArgs {
         Ok(target.servers.iter().map(|server| (server.host().to_owned(), server.port())).collect())
     }
 
+    /// Whether TLS is obligatory, by the URL or by a certificate authority that was named.
+    #[must_use]
+    pub fn wants_tls(&self) -> bool {
+        let by_url = || self.target().is_ok_and(|target| target.servers.iter().any(ServerAddr::tls_required));
+        self.nats_ca_file.is_some() || by_url()
+    }
+
     pub(crate) fn target(&self) -> Result<Target, BusError> {
         let list = self.nats_url.as_deref().unwrap_or_default();
         let mut servers = Vec::new();

@@ -13,6 +13,7 @@
 pub mod announce;
 pub mod args;
 mod auth;
+pub mod certificate;
 mod connection;
 pub mod consume;
 mod daemon;

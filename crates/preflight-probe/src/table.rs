@@ -131,6 +131,8 @@ pub fn checks() -> Vec<Check> {
         check("BAFT-E005", "environment", "The environment variables are set", HERE, environment::variables),
         check("BAFT-N002", "nats", "The name of the NATS server resolves", THERE, nats::resolves),
         check("BAFT-N001", "nats", "NATS is reachable", BOTH, nats::reachable).needs(&["BAFT-N002"]).within(12),
+        check("BAFT-N003", "nats", "The NATS server's certificate is good", THERE, nats::certificate)
+            .needs(&["BAFT-N001"]).within(12),
         check("BAFT-N004", "nats", "NATS accepts the user", THERE, nats::accepts).needs(&["BAFT-N001"]).within(12),
         check("BAFT-N005", "nats", "NATS is new enough and has JetStream", THERE, nats::jetstream).needs(&["BAFT-N004"]).within(12),
         check("BAFT-N006", "nats", "Streams and buckets are as they must be", THERE, nats::streams).needs(&["BAFT-N005"]).within(15),

@@ -225,3 +225,59 @@ async fn a_disk_with_too_little_room_is_a_warning_and_then_a_failure_until_there
     place.scene.disk_percent = (0, 0);
     assert_eq!(place.check("BAFT-H001").await.status, Pass);
 }
+
+/// A certificate for 127.0.0.1 that is good for so many days, signed by itself.
+fn certificate(place: &Place, name: &str, days: &str) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (key, cert) = (place.path(&format!("{name}.key")), place.path(&format!("{name}.pem")));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", days])
+        .args(["-subj", "/CN=nats", "-addext", "subjectAltName=IP:127.0.0.1"])
+        // An authority may not sign for itself as a server.
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .output()
+        .expect("openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (key, cert)
+}
+
+#[tokio::test]
+async fn a_certificate_is_trusted_only_from_a_known_authority_and_said_to_expire_in_time() {
+    let mut place = Place::new(Profile::Cluster);
+    let server = |key: &std::path::Path, cert: &std::path::Path| {
+        let (key, cert) = (key.display().to_string(), cert.display().to_string());
+        NatsServer::start_with(move |port, store| {
+            format!(
+                "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {:?} }}\ntls {{ cert_file: {cert:?}, key_file: {key:?} }}\n",
+                store.display().to_string()
+            )
+        })
+    };
+    let (key, cert) = certificate(&place, "long", "365");
+    let long = server(&key, &cert);
+    place.scene.nats.nats_url = Some(long.bare_url());
+    assert_eq!(place.check("BAFT-N003").await.status, Skip, "nobody asked for TLS");
+    place.scene.nats.nats_url = Some(long.bare_url().replace("nats://", "tls://"));
+    let check = place.check("BAFT-N003").await;
+    assert_eq!(check.status, Fail, "{check:?}");
+    assert!(
+        check.message.contains("UnknownIssuer") && check.hint.unwrap().contains("BAFT_NATS_CA_FILE"),
+        "{}",
+        check.message
+    );
+    // As the hint says.
+    place.scene.nats.nats_ca_file = Some(cert);
+    place.passes("BAFT-N003", "NATS certificate is good").await;
+    let (key, cert) = certificate(&place, "short", "3");
+    let short = server(&key, &cert);
+    place.scene.nats.nats_url = Some(short.bare_url().replace("nats://", "tls://"));
+    let other = place.check("BAFT-N003").await;
+    assert_eq!(other.status, Fail, "another authority's: {other:?}");
+    place.scene.nats.nats_ca_file = Some(cert);
+    let check = place.check("BAFT-N003").await;
+    assert_eq!(check.status, Warn, "{check:?}");
+    assert!(check.message.starts_with("NATS certificate is good for "), "{}", check.message);
+}

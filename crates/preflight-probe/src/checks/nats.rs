@@ -113,6 +113,49 @@ fn hint_of(error: &BusError) -> String {
     .to_owned()
 }
 
+/// A certificate that is good for fewer days should be renewed.
+const FEW_DAYS: u64 = 14;
+
+pub(crate) async fn certificate(run: Arc<Run>) -> Finding {
+    let args = run.nats();
+    if !args.wants_tls() {
+        return Finding::skip("NATS certificate: NATS_URL says nats://, not tls://");
+    }
+    let addresses = match addresses(&run) {
+        Ok(addresses) => addresses,
+        Err(finding) => return *finding,
+    };
+    let ca_file = args.nats_ca_file.clone();
+    let looks = tokio::task::spawn_blocking(move || {
+        let look = |(host, port): &(String, u16)| {
+            let days = baft_bus::certificate::days_left(host, *port, ca_file.as_deref(), CONNECT);
+            (format!("{host}:{port}"), days)
+        };
+        addresses.iter().map(look).collect::<Vec<_>>()
+    });
+    let looks = match looks.await {
+        Ok(looks) => looks,
+        Err(error) => return Finding::error(format!("NATS certificate: {error}")),
+    };
+    let mut fewest = u64::MAX;
+    for (server, days) in looks {
+        match days {
+            Ok(days) => fewest = fewest.min(days),
+            Err(why) => {
+                return Finding::fail(
+                    format!("NATS certificate of {server} is not trusted: {why}"),
+                    "name the authority that signed it in BAFT_NATS_CA_FILE, or have it renewed: openssl s_client -starttls nats shows it",
+                );
+            }
+        }
+    }
+    if fewest < FEW_DAYS {
+        let left = count(fewest, "day");
+        return Finding::warn(format!("NATS certificate is good for {left} only"), "have it renewed before it expires");
+    }
+    Finding::pass("NATS certificate is good").with("days", fewest)
+}
+
 pub(crate) async fn accepts(run: Arc<Run>) -> Finding {
     match run.bus().await {
         Ok(bus) => Finding::pass(format!("NATS accepts the user ({})", bus.servers())),

@@ -3,12 +3,14 @@
 
 mod baft;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use baft::{Answer, Machine, SOON, finish, gaps};
 use baft_tests::git::{GitRemote, git};
-use baft_tests::{Process, wait_until};
+use baft_tests::{Process, wait_until, web};
 use serde_json::Value;
 
 struct Office {
@@ -27,6 +29,14 @@ impl Office {
         let up = machine.up_ready(&["--repo", remote.bare().to_str().unwrap(), "--period", "1h"]);
         let status = machine.json(&["commit", "status", "--workspace", "w", "--json"]);
         let clone = PathBuf::from(status["clone"].as_str().unwrap());
+        // It looks at the remote once when it starts, and, unless they had rested by then, once when the files of its
+        // new clone have. What is pushed meanwhile it brings in by itself.
+        let cycles = "baft_commit_agent_cycles_total{result=\"success\",trigger=\"timer\"}";
+        let patience = Instant::now() + Duration::from_secs(4);
+        wait_until("commit-agent to rest", SOON, || {
+            let looked = admin(&machine).is_some_and(|admin| web::metric(admin, cycles) >= 2.0);
+            (looked || Instant::now() > patience).then_some(())
+        });
         Self { machine, remote, clone, up }
     }
 
@@ -69,6 +79,12 @@ impl Office {
         let found = all["sessions"].as_array().unwrap().iter().find(|session| session["session_id"] == id).cloned();
         found.map(|session| session["state"].as_str().unwrap().to_owned()).unwrap_or_default()
     }
+}
+
+/// The admin server of the fleet's commit-agent.
+fn admin(machine: &Machine) -> Option<SocketAddr> {
+    let runtime: Value = serde_json::from_slice(&std::fs::read(machine.workspace().join("runtime.json")).ok()?).ok()?;
+    runtime["admin"]["commit-agent"].as_str()?.parse().ok()
 }
 
 #[test]

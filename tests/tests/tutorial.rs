@@ -19,6 +19,14 @@ struct Step {
     line: usize,
 }
 
+/// Waits, as a reader does without noticing, until commit-agent has looked at the remote for the second time: it does so
+/// once when it starts, and, unless they had rested by then, once when the files of its new clone have. What is pushed
+/// meanwhile it brings in by itself.
+const REST: &str = r#"looked() { set -- $(sed -n 's/^ *"commit-agent": "\(.*\):\([0-9]*\)".*/\1 \2/p' fleet/runtime.json)
+  { exec 3<>"/dev/tcp/$1/$2" && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && cat <&3; } 2>/dev/null \
+    | grep --quiet 'cycles_total{result="success",trigger="timer"} [2-9]'; }
+for _ in $(seq 40); do looked && break; sleep 0.1; done"#;
+
 /// The commands of all console blocks: `$ ` begins one, `> ` goes on.
 fn steps(document: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
@@ -27,6 +35,9 @@ fn steps(document: &str) -> Vec<Step> {
         match line {
             "```console" => inside = true,
             "```" => inside = false,
+            "<!-- rest -->" => {
+                steps.push(Step { command: REST.to_owned(), expected: Vec::new(), line: number + 1 });
+            }
             _ if !inside => {}
             _ => {
                 if let Some(command) = line.strip_prefix("$ ") {

@@ -180,7 +180,7 @@ fn publishers() -> Vec<(&'static str, BTreeSet<&'static str>)> {
         // The server.
         ("$JS.API.INFO", any(&[EVERYBODY])),
         ("$JS.API.STREAM.CREATE.BAFT_EVENTS", any(&[&["provisioner", "olga"]])),
-        ("$JS.API.STREAM.INFO.BAFT_EVENTS", any(&[ONLOOKERS, &["provisioner", "probe"]])),
+        ("$JS.API.STREAM.INFO.BAFT_EVENTS", any(&[ONLOOKERS, &["provisioner", "probe", "registry"]])),
         ("$SRV.PING", any(&[ONLOOKERS, &["probe"]])),
         ("_INBOX_ann.x", any(&[])),
     ];
@@ -213,7 +213,8 @@ fn subscribers() -> Vec<(&'static str, BTreeSet<&'static str>)> {
         ("baft.session.start", any(&[&["registry"]])),
         ("baft.session.start.as.*", any(&[&["registry"]])),
         ("baft.session.list", any(&[&["registry"]])),
-        ("baft.event.git.synced", any(&[ONLOOKERS, &["agent-main", "agent-desk", "importer"]])),
+        ("baft.event.git.synced", any(&[ONLOOKERS, &["agent-main", "agent-desk", "importer", "registry"]])),
+        ("baft.event.entity.changed", any(&[ONLOOKERS])),
         ("baft.event.git.pushed", any(&[ONLOOKERS, &["git-sync", "registry"]])),
         ("baft.event.git.committed", any(&[ONLOOKERS, &["registry"]])),
         ("baft.event.session.ended", any(&[ONLOOKERS, &["agent-main", "agent-desk", "registry"]])),

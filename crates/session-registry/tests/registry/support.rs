@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Debug builds on a busy machine are slow.
 pub const SOON: Duration = Duration::from_secs(40);
+/// A request that went down with a connection is never answered: whoever waits for something asks again after this.
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// Short patience with programs that beat, the usual one with people.
 pub fn impatient() -> Settings {
@@ -165,7 +167,7 @@ pub async fn start(bus: &Bus, request: &SessionStartRequest) -> SessionStartResp
 }
 
 pub async fn beat(bus: &Bus, id: &str, epoch: &Epoch) -> Result<SessionHeartbeatResponse, RequestError> {
-    ask(bus, "heartbeat", &heartbeat(id, epoch)).await
+    ask_with(bus, "heartbeat", &heartbeat(id, epoch), RequestOptions::timeout(PROMPT)).await
 }
 
 pub fn heartbeat(id: &str, epoch: &Epoch) -> SessionHeartbeatRequest {
@@ -179,7 +181,7 @@ pub async fn end(bus: &Bus, id: &str, epoch: &Epoch) -> Result<SessionEndRespons
 }
 
 pub async fn get(bus: &Bus, id: &str) -> Result<SessionGetResponse, RequestError> {
-    ask(bus, "get", &SessionGetRequest { session_id: id.to_owned() }).await
+    ask_with(bus, "get", &SessionGetRequest { session_id: id.to_owned() }, RequestOptions::timeout(PROMPT)).await
 }
 
 pub async fn wait_for_state(bus: &Bus, id: &str, state: SessionState) -> SessionGetResponse {

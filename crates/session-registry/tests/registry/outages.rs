@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use baft_bus::kv::Bucket;
 use baft_bus::payload::*;
-use baft_bus::{Code, RequestOptions, topology};
+use baft_bus::{Bus, Code, RequestOptions, topology};
 use baft_tests::wait_until_async;
 use serde_json::{Value, json};
 
@@ -60,27 +60,33 @@ async fn an_outage_expires_nobody() {
         sessions.push((id, epoch));
     }
     // Everybody beats all the time, whether or not anybody hears it.
-    let (beaters, stop) = (tokio::task::JoinSet::new(), tokio_util::sync::CancellationToken::new());
-    let mut beaters = beaters;
-    for (id, epoch) in sessions.clone() {
-        let (bus, stop) = (bus.clone(), stop.clone());
-        beaters.spawn(stop.run_until_cancelled_owned(async move {
-            loop {
-                let options = RequestOptions::timeout(Duration::from_millis(500));
-                let _ = ask_with::<_, Value>(&bus, "heartbeat", &heartbeat(&id, &epoch), options).await;
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }));
-    }
+    let mut beaters = tokio::task::JoinSet::new();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut beat_over = |bus: &Bus| {
+        for (id, epoch) in sessions.clone() {
+            let (bus, stop) = (bus.clone(), stop.clone());
+            beaters.spawn(stop.run_until_cancelled_owned(async move {
+                loop {
+                    let options = RequestOptions::timeout(Duration::from_millis(500));
+                    let _ = ask_with::<_, Value>(&bus, "heartbeat", &heartbeat(&id, &epoch), options).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }));
+        }
+    };
+    beat_over(&bus);
     server.kill();
     tokio::time::sleep(Duration::from_secs(15)).await;
     server.restart();
+    // The old connection may take ten seconds to come back; until then nobody could be heard, and rightly so.
+    let fresh = client_at(&server.url()).await;
+    beat_over(&fresh);
     wait_until_async("beats to be accepted again", SOON, || async {
-        beat(&bus, "s-0", &sessions[0].1).await.ok().map(drop)
+        beat(&fresh, "s-0", &sessions[0].1).await.ok().map(drop)
     })
     .await;
     tokio::time::sleep(Duration::from_secs(6)).await;
-    let steps: Vec<_> = events(&bus).await.into_iter().map(|(_, step)| step.to).collect();
+    let steps: Vec<_> = events(&fresh).await.into_iter().map(|(_, step)| step.to).collect();
     assert!(!steps.contains(&SessionState::Lost) && !steps.contains(&SessionState::Suspect), "{steps:?}");
     stop.cancel();
     beaters.join_all().await;

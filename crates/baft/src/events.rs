@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use baft_bus::history::{From, History};
 use baft_bus::payload::{
-    DaemonStarted, DaemonStopping, EntityChanged, GitCommitted, GitPushed, GitSyncFailed, GitSynced, ImportPublished,
-    ImportQuarantined,
+    DaemonStarted, DaemonStopping, EntityChanged, GitCommitted, GitConflict, GitHeld, GitPushed, GitSyncFailed,
+    GitSynced, ImportPublished, ImportQuarantined, PreflightChanged, SessionChanged, SessionEnded, SessionStarted,
+    SessionState, SessionSyncChecked, SessionTransition,
 };
 use baft_bus::{BusError, Payload, RawEvent};
 use chrono::{DateTime, Local, Utc};
@@ -15,6 +16,7 @@ use crate::cli::EventsArgs;
 use crate::failure::Failure;
 use crate::output::{Out, Style, count, elapsed, note, one_line, short_commit, shorten};
 use crate::reach;
+use crate::session::standing;
 use crate::workspace::Workspace;
 
 /// Longest description of one event.
@@ -26,18 +28,12 @@ const WIDEST: usize = 160;
 /// There is no connection, the stream is missing, or the output cannot be written.
 pub async fn run(args: &EventsArgs, workspace: &Workspace) -> Result<(), Failure> {
     let from = match &args.since {
-        Some(since) => From::Time(moment(since, Utc::now())?),
+        Some(since) => From::Time(moment("--since", since, Utc::now())?),
         None => From::Newest(args.limit),
     };
     let kinds = args.kind.as_deref().map_or(Ok(">"), checked_kind)?;
     let bus = reach::connect(&args.nats, workspace).await?;
-    let history = match History::open(&bus, kinds, from).await {
-        Err(BusError::JetStream { .. }) => Err(Failure::try_again(format!("there is no stream for {kinds}")).hint(
-            "`baft admin init` creates the streams; entity events are off unless the importer is told --entity-events",
-        )),
-        other => other.map_err(Failure::from),
-    };
-    let result = match history {
+    let result = match History::open(&bus, kinds, from).await.map_err(|error| cannot_open(error, kinds)) {
         Err(failure) => Err(failure),
         Ok(history) => tokio::select! {
             result = print(args, history) => result,
@@ -47,6 +43,16 @@ pub async fn run(args: &EventsArgs, workspace: &Workspace) -> Result<(), Failure
     };
     reach::disconnect(bus).await;
     result
+}
+
+/// Why there is nothing to read.
+pub(crate) fn cannot_open(error: BusError, kinds: &str) -> Failure {
+    match error {
+        BusError::JetStream { .. } => Failure::try_again(format!("there is no stream for {kinds}")).hint(
+            "`baft admin init` creates the streams; entity events are off unless the importer is told --entity-events",
+        ),
+        other => other.into(),
+    }
 }
 
 async fn print(args: &EventsArgs, mut history: History) -> Result<(), Failure> {
@@ -88,7 +94,8 @@ fn show(args: &EventsArgs, event: &RawEvent) -> Result<(), Failure> {
     out.flush()
 }
 
-fn as_json(event: &RawEvent) -> Value {
+/// One event as an object, with everything it came with.
+pub(crate) fn as_json(event: &RawEvent) -> Value {
     let data: Value = serde_json::from_slice(&event.data)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&event.data).into_owned()));
     json!({
@@ -119,7 +126,7 @@ fn as_text(event: &RawEvent, style: Style, now: DateTime<Local>) -> String {
 }
 
 /// What happened, in one line.
-fn describe(event: &RawEvent) -> String {
+pub(crate) fn describe(event: &RawEvent) -> String {
     fn of<P: Payload>(event: &RawEvent, text: impl FnOnce(P) -> String) -> Option<String> {
         event.decode::<P>().ok().map(|event| text(event.data))
     }
@@ -133,6 +140,21 @@ fn describe(event: &RawEvent) -> String {
         }),
         GitPushed::TYPE => of(event, |done: GitPushed| {
             format!("{} to {} by {}", short_commit(&done.commit), done.reference, done.author)
+        }),
+        GitConflict::TYPE => of(event, |found: GitConflict| {
+            format!("{}: upstream's version stands, ours is in {}", listed(&found.paths), found.rescue_branch)
+        }),
+        GitHeld::TYPE => {
+            of(event, |held: GitHeld| format!("{} held back: {}", listed(&held.paths), held.reason.name()))
+        }
+        SessionStarted::TYPE => of(event, |SessionStarted(step)| moved(&step)),
+        SessionChanged::TYPE => of(event, |SessionChanged(step)| moved(&step)),
+        SessionEnded::TYPE => of(event, |SessionEnded(step)| moved(&step)),
+        SessionSyncChecked::TYPE => of(event, |SessionSyncChecked { check, .. }| {
+            format!("{}: {}", check.agent, standing(check.state, check.ahead, check.behind))
+        }),
+        PreflightChanged::TYPE => of(event, |check: PreflightChanged| {
+            format!("{} {} → {}: {}", check.check, check.from, check.to, check.message)
         }),
         ImportPublished::TYPE => of(event, published),
         ImportQuarantined::TYPE => {
@@ -148,6 +170,20 @@ fn describe(event: &RawEvent) -> String {
         _ => None,
     };
     known.unwrap_or_else(|| String::from_utf8_lossy(&event.data).into_owned())
+}
+
+fn moved(step: &SessionTransition) -> String {
+    let from = step.from.map_or("–", SessionState::name);
+    let reason = if step.reason.is_empty() { String::new() } else { format!(", {}", step.reason) };
+    format!("{} of {}: {from} → {}{reason}", step.record.session_id, step.record.analyst, step.to.name())
+}
+
+fn listed(paths: &[String]) -> String {
+    match paths {
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+        [] => "nothing".to_owned(),
+    }
 }
 
 fn synced(event: GitSynced) -> String {
@@ -176,13 +212,13 @@ fn published(event: ImportPublished) -> String {
 }
 
 /// A time, or a duration before now.
-fn moment(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Failure> {
+pub(crate) fn moment(flag: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Failure> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.with_timezone(&Utc));
     }
     let before = baft_kit::config::duration(text).ok().and_then(|duration| chrono::TimeDelta::from_std(duration).ok());
     before.and_then(|before| now.checked_sub_signed(before)).ok_or_else(|| {
-        Failure::usage(format!("--since: '{text}' is not a time"))
+        Failure::usage(format!("{flag}: '{text}' is not a time"))
             .hint("use a duration such as 10m, 2h or 1d, or a time such as 2026-11-21T10:00:00Z")
     })
 }
@@ -265,9 +301,12 @@ mod tests {
     #[test]
     fn since_is_a_duration_or_a_time() {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
-        assert_eq!(moment("90m", now).unwrap().to_rfc3339(), "2026-11-21T08:30:00+00:00");
-        assert_eq!(moment("2026-11-20T10:00:00+02:00", now).unwrap().to_rfc3339(), "2026-11-20T08:00:00+00:00");
-        assert!(moment("yesterday", now).unwrap_err().hint.unwrap().contains("10m"));
+        assert_eq!(moment("--since", "90m", now).unwrap().to_rfc3339(), "2026-11-21T08:30:00+00:00");
+        assert_eq!(
+            moment("--since", "2026-11-20T10:00:00+02:00", now).unwrap().to_rfc3339(),
+            "2026-11-20T08:00:00+00:00"
+        );
+        assert!(moment("--since", "yesterday", now).unwrap_err().hint.unwrap().contains("10m"));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! A registry put together: its requests, its timers, and what it hears.
 
-use std::sync::PoisonError;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub use baft_bus::Context;
-use baft_bus::payload::{GitCommitted, SessionState, SessionSyncChecked};
+use baft_bus::payload::{GitCommitted, SessionState};
 use baft_bus::{Announcer, Bus, Heard, ServiceHandle};
 use baft_kit::live::Pulse;
 use baft_kit::ready::Condition;
@@ -253,27 +253,14 @@ async fn check_clones(registry: Registry) {
         // Several registries do this: not in step.
         let jitter = rand::random_range(0.8..1.2);
         tokio::time::sleep(registry.settings.sync_check.mul_f64(jitter)).await;
-        let mut agents: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
-        registry.store.with_book(|book| {
+        let agents: BTreeSet<String> = registry.store.with_book(|book| {
             let working = [SessionState::Active, SessionState::Suspect];
-            for known in book.all().filter(|known| working.contains(&known.stored.record.state)) {
-                if let Some(agent) = &known.stored.record.agent {
-                    agents.entry(agent.clone()).or_default().push(known.stored.record.session_id.clone());
-                }
-            }
+            let records = book.all().map(|known| &known.stored.record);
+            records.filter(|record| working.contains(&record.state)).filter_map(|record| record.agent.clone()).collect()
         });
-        for (agent, sessions) in agents {
-            let before = registry.checked.lock().unwrap_or_else(PoisonError::into_inner).get(&agent).cloned();
-            match registry.check_now(&agent).await {
-                Ok(check) => {
-                    let same = before.is_some_and(|before| {
-                        (before.state, before.ahead, before.behind) == (check.state, check.ahead, check.behind)
-                    });
-                    if !same {
-                        registry.bus.emit_best_effort(&SessionSyncChecked { check, sessions }).await;
-                    }
-                }
-                Err(error) => tracing::debug!(agent, %error, "a clone could not be compared with its remote"),
+        for agent in agents {
+            if let Err(error) = registry.check_now(&agent).await {
+                tracing::debug!(agent, %error, "a clone could not be compared with its remote");
             }
         }
     }

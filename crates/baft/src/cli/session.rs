@@ -215,8 +215,20 @@ pub struct HistoryArgs {
     pub session_id: Option<String>,
 
     /// Show at most this many steps
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, conflicts_with = "export")]
     pub limit: u64,
+
+    /// Print every step that is kept (400 days of them), one JSON object per line, oldest first
+    #[arg(long, conflicts_with_all = ["output", "json"])]
+    pub export: bool,
+
+    /// With --export: only what happened since then: a duration (30d, 2h) or a time (2026-11-21T10:00:00Z)
+    #[arg(long, value_name = "WHEN", requires = "export")]
+    pub since: Option<String>,
+
+    /// With --export: only what happened before then
+    #[arg(long, value_name = "WHEN", requires = "export")]
+    pub until: Option<String>,
 
     /// Whom to ask.
     #[command(flatten)]

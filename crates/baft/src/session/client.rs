@@ -21,7 +21,8 @@ use crate::workspace::{Surroundings, Workspace};
 /// A connection to a fleet, for one command.
 pub struct Client<'a> {
     args: &'a FleetArgs,
-    bus: Bus,
+    /// The connection itself.
+    pub bus: Bus,
     /// The commit-agent that was named or that the fleet here has.
     pub agent: Option<String>,
     /// The session of this clone.
@@ -68,7 +69,7 @@ impl<'a> Client<'a> {
         what: &str,
         request: &Req,
     ) -> Result<Resp, Failure> {
-        self.try_ask(what, request).await.map_err(refused)
+        self.try_ask(what, request).await.map_err(|error| self.refused(error))
     }
 
     /// The same, with the answer's code.
@@ -109,7 +110,7 @@ impl<'a> Client<'a> {
             }
         };
         steps.end();
-        answer.map_err(refused)
+        answer.map_err(|error| self.refused(error))
     }
 
     fn options(&self, what: &str) -> RequestOptions {
@@ -136,19 +137,22 @@ impl<'a> Client<'a> {
         out.flush()
     }
 
+    fn refused(&self, error: RequestError) -> Failure {
+        let code = error.code;
+        let failure = explain(error, "session-registry");
+        match (code, &self.args.principal) {
+            // Nothing is wrong with how the command was called.
+            (Code::Unprocessable | Code::Conflict, _) => Failure { exit: baft_kit::Exit::Failure, ..failure },
+            (Code::Forbidden, None) => failure.hint(
+                "where NATS says who may do what, say who you are: --principal (BAFT_PRINCIPAL) with the name of your NATS user",
+            ),
+            _ => failure,
+        }
+    }
+
     /// Closes the connection.
     pub async fn done(self) {
         reach::disconnect(self.bus).await;
-    }
-}
-
-fn refused(error: RequestError) -> Failure {
-    let code = error.code;
-    let failure = explain(error, "session-registry");
-    match code {
-        // Nothing is wrong with how the command was called.
-        Code::Unprocessable | Code::Conflict => Failure { exit: baft_kit::Exit::Failure, ..failure },
-        _ => failure,
     }
 }
 

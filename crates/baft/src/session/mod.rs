@@ -4,6 +4,7 @@
 //! run, and told in the specification's words.
 
 mod client;
+mod export;
 pub mod kept;
 mod show;
 mod watch;
@@ -22,6 +23,7 @@ use crate::failure::Failure;
 use crate::workspace::{Surroundings, Workspace};
 use client::Client;
 use kept::KeptSession;
+pub(crate) use words::standing;
 
 /// Does what was asked.
 ///
@@ -46,6 +48,7 @@ pub async fn run(args: &SessionArgs, workspace: &Workspace, around: &Surrounding
         SessionCommand::List(args) => list(args, &client).await,
         SessionCommand::SyncCheck(args) => sync_check(args, &client).await,
         SessionCommand::Sync(_) => sync(&client).await,
+        SessionCommand::History(args) if args.export => export::run(args, &client).await,
         SessionCommand::History(args) => history(args, &client).await,
         SessionCommand::Watch(args) => watch::run(args, &client).await,
     };

@@ -4,14 +4,14 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use baft_bus::payload::{
-    CommitCheck, CommitPullResponse, ImportRunResponse, SessionSyncCheckRequest, SessionSyncCheckResponse,
-    SessionSyncRequest, SessionSyncResponse, Standing, StepState,
+    CommitCheck, CommitPullResponse, ImportRunResponse, SessionState, SessionSyncCheckRequest,
+    SessionSyncCheckResponse, SessionSyncChecked, SessionSyncRequest, SessionSyncResponse, Standing, StepState,
 };
 use baft_bus::{Code, RequestContext, RequestError};
 use baft_kit::time::now_rfc3339;
 
 use super::{Run, line, short};
-use crate::book::Beat;
+use crate::book::{Beat, Known};
 use crate::fleet::nobody_there;
 use crate::registry::{Registry, holds, unknown};
 
@@ -179,7 +179,8 @@ impl Registry {
         self.check_now(&agent).await
     }
 
-    /// Compares a clone with its remote and remembers how that went.
+    /// Compares a clone with its remote, remembers how that went, and tells when it is not what it was: whoever asked,
+    /// everybody who works there should know.
     pub(crate) async fn check_now(&self, agent: &str) -> Result<SessionSyncCheckResponse, RequestError> {
         let check = match self.fleet.check(agent).await {
             Ok(check) => check,
@@ -192,8 +193,27 @@ impl Registry {
             Err(error) => return Err(error),
         };
         let answer = said(agent, &check);
-        self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(agent.to_owned(), answer.clone());
+        let before =
+            self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(agent.to_owned(), answer.clone());
+        let compared = |check: &SessionSyncCheckResponse| (check.state, check.ahead, check.behind);
+        if before.as_ref().map(compared) != Some(compared(&answer)) {
+            self.tell_standing(answer.clone());
+        }
         Ok(answer)
+    }
+
+    fn tell_standing(&self, check: SessionSyncCheckResponse) {
+        let working = [SessionState::Active, SessionState::Suspect];
+        let here = |known: &&Known| known.stored.record.agent.as_ref() == Some(&check.agent);
+        let sessions: Vec<String> = self.store.with_book(|book| {
+            let live = book.all().filter(here).map(|known| &known.stored.record);
+            live.filter(|record| working.contains(&record.state)).map(|record| record.session_id.clone()).collect()
+        });
+        if !sessions.is_empty() {
+            let bus = self.bus.clone();
+            // Nobody's answer waits for it.
+            tokio::spawn(async move { bus.emit_best_effort(&SessionSyncChecked { check, sessions }).await });
+        }
     }
 
     fn remember_check(&self, agent: &str, state: Standing) {

@@ -9,6 +9,7 @@ use clap::builder::BoolishValueParser;
 use crate::auth::Source;
 use crate::error::BusError;
 use crate::subject::Prefix;
+use crate::tls::Tls;
 
 /// Connection settings, to be flattened into a daemon's arguments.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -35,6 +36,12 @@ pub struct NatsArgs {
     /// Certificate authority that signed the NATS server's certificate (PEM); also makes TLS obligatory
     #[arg(long, env = "BAFT_NATS_CA_FILE", value_name = "FILE")]
     pub nats_ca_file: Option<PathBuf>,
+    /// Certificate shown to a NATS server that asks for one (PEM), together with --nats-key-file; also makes TLS obligatory
+    #[arg(long, env = "BAFT_NATS_CERT_FILE", value_name = "FILE")]
+    pub nats_cert_file: Option<PathBuf>,
+    /// Private key of --nats-cert-file (PEM)
+    #[arg(long, env = "BAFT_NATS_KEY_FILE", value_name = "FILE")]
+    pub nats_key_file: Option<PathBuf>,
     /// Where replies come to; default: _INBOX_<program>.<host>. Where NATS permissions are used, people say _INBOX_<user> here
     #[arg(long, env = "BAFT_NATS_INBOX_PREFIX", value_name = "SUBJECT")]
     pub nats_inbox_prefix: Option<String>,
@@ -52,6 +59,7 @@ pub(crate) struct Target {
     /// For messages: without credentials.
     pub(crate) shown: String,
     pub(crate) source: Source,
+    pub(crate) tls: Tls,
 }
 
 impl NatsArgs {
@@ -84,11 +92,19 @@ impl NatsArgs {
         Ok(target.servers.iter().map(|server| (server.host().to_owned(), server.port())).collect())
     }
 
-    /// Whether TLS is obligatory, by the URL or by a certificate authority that was named.
+    /// Whether TLS is obligatory, by the URL or by a certificate that was named.
     #[must_use]
     pub fn wants_tls(&self) -> bool {
         let by_url = || self.target().is_ok_and(|target| target.servers.iter().any(ServerAddr::tls_required));
-        self.nats_ca_file.is_some() || by_url()
+        self.tls().is_obligatory() || by_url()
+    }
+
+    pub(crate) fn tls(&self) -> Tls {
+        Tls {
+            ca_file: self.nats_ca_file.clone(),
+            cert_file: self.nats_cert_file.clone(),
+            key_file: self.nats_key_file.clone(),
+        }
     }
 
     pub(crate) fn target(&self) -> Result<Target, BusError> {
@@ -118,11 +134,8 @@ impl NatsArgs {
         if servers.is_empty() {
             return Err(BusError::Config("--nats-url (NATS_URL) names no server".to_owned()));
         }
-        if let Some(path) = &self.nats_ca_file {
-            std::fs::read(path).map_err(|error| {
-                BusError::Config(format!("--nats-ca-file {}: {error}; give a readable PEM file", path.display()))
-            })?;
-        }
+        let tls = self.tls();
+        tls.check().map_err(BusError::Config)?;
         if let Some(inbox) = &self.nats_inbox_prefix
             && !inbox.split('.').all(crate::subject::is_token)
         {
@@ -133,7 +146,7 @@ impl NatsArgs {
         }
         let source = Source::from_args(self, url_user)?;
         source.check()?;
-        Ok(Target { servers, shown: shown.join(","), source })
+        Ok(Target { servers, shown: shown.join(","), source, tls })
     }
 }
 

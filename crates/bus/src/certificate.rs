@@ -1,7 +1,6 @@
 //! Looking at a server's certificate, without using the connection for anything else.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,14 +8,11 @@ use std::time::Duration;
 use async_nats::rustls::client::WebPkiServerVerifier;
 use async_nats::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use async_nats::rustls::crypto::ring;
-use async_nats::rustls::pki_types::pem::PemObject;
 use async_nats::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use async_nats::rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, Stream,
-};
+use async_nats::rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, Stream};
 
-/// A greeting is a few kilobytes.
-const LONGEST_GREETING: usize = 64 * 1024;
+use crate::tls::{Tls, greeted};
+
 /// Further ahead than this nobody looks.
 const HORIZON_DAYS: u64 = 30;
 const DAY: u64 = 24 * 3600;
@@ -28,7 +24,8 @@ const DAY: u64 = 24 * 3600;
 /// Why it is not trusted, or cannot be looked at, in one line.
 pub fn days_left(host: &str, port: u16, ca_file: Option<&Path>, timeout: Duration) -> Result<u64, String> {
     let provider = Arc::new(ring::default_provider());
-    let roots = Arc::new(roots(ca_file)?);
+    let tls = Tls { ca_file: ca_file.map(Path::to_owned), ..Tls::default() };
+    let roots = Arc::new(tls.roots()?);
     let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
         .build()
         .map_err(|error| error.to_string())?;
@@ -43,7 +40,7 @@ pub fn days_left(host: &str, port: u16, ca_file: Option<&Path>, timeout: Duratio
     let name =
         ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name a certificate could have"))?;
     let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())?;
-    let mut tcp = greeted(host, port, timeout).map_err(|error| error.to_string())?;
+    let (mut tcp, _) = greeted(host, port, timeout).map_err(|error| error.to_string())?;
     // The first byte drives the handshake; what the server says after it is of no interest.
     let shaken = Stream::new(&mut tls, &mut tcp).write_all(b"PING\r\n");
     let days = *witness.days.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,38 +49,6 @@ pub fn days_left(host: &str, port: u16, ca_file: Option<&Path>, timeout: Duratio
         (None, Err(error)) => Err(error.to_string()),
         (None, Ok(())) => Err("the server showed no certificate".to_owned()),
     }
-}
-
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = ca_file else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    };
-    let cannot = |why: String| format!("{}: {why}", path.display());
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| cannot(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| cannot(error.to_string()))?;
-        roots.add(certificate).map_err(|error| cannot(error.to_string()))?;
-    }
-    Ok(roots)
-}
-
-/// Connects and takes the greeting, up to its last byte and not one more: TLS begins right behind it.
-fn greeted(host: &str, port: u16, timeout: Duration) -> std::io::Result<TcpStream> {
-    let unknown = || std::io::Error::other(format!("{host} does not resolve"));
-    let address = (host, port).to_socket_addrs()?.next().ok_or_else(unknown)?;
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))?;
-    let mut byte = [0];
-    for _ in 0..LONGEST_GREETING {
-        stream.read_exact(&mut byte)?;
-        if byte == *b"\n" {
-            return Ok(stream);
-        }
-    }
-    Err(std::io::Error::other("the greeting does not end"))
 }
 
 /// Remembers for how long what it verified stays good.

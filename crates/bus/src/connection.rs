@@ -143,17 +143,20 @@ impl Bus {
     /// When there is no connection, the credentials are refused or the server is too old.
     pub async fn connect_now(args: &NatsArgs, identity: Identity) -> Result<Self, BusError> {
         let target = args.target()?;
-        let shown = target.shown.clone();
+        let (shown, tls) = (target.shown.clone(), target.tls.clone());
         let (options, events, auth_failure) = options(args, &target, &identity);
         let client = options.connect(&target.servers[..]).await.map_err(|error| match error.kind() {
             ConnectErrorKind::AuthorizationViolation => BusError::Unauthorized { url: shown.clone(), attempts: 1 },
             ConnectErrorKind::Authentication => {
                 BusError::Config(auth::take(&auth_failure).unwrap_or_else(|| error.to_string()))
             }
-            _ => BusError::Disconnected {
-                url: shown.clone(),
-                reason: format!("{}; is nats-server running there?", with_causes(&error)),
-            },
+            _ => {
+                let reason = with_causes(&error);
+                tls.error(&shown, &reason).unwrap_or_else(|| BusError::Disconnected {
+                    url: shown.clone(),
+                    reason: format!("{reason}; is nats-server running there?"),
+                })
+            }
         })?;
         let (bus, mut supervisor) =
             Self::assemble(args, identity, None, target, client, events, auth_failure, Stay::Short);
@@ -173,6 +176,8 @@ impl Bus {
         auth_failure: LastFailure,
         stay: Stay,
     ) -> (Self, link::Supervisor) {
+        let addresses = target.servers.iter().map(|server| (server.host().to_owned(), server.port())).collect();
+        let doctor = link::Doctor::new(addresses, target.tls);
         let inner = Arc::new(Inner {
             client,
             prefix: args.nats_subject_prefix.clone(),
@@ -186,7 +191,7 @@ impl Bus {
             metrics: BusMetrics::new(metrics),
             stay,
         });
-        let supervisor = link::Supervisor::new(Arc::downgrade(&inner), events);
+        let supervisor = link::Supervisor::new(Arc::downgrade(&inner), events, doctor);
         (Self { inner }, supervisor)
     }
 
@@ -333,8 +338,14 @@ fn options(args: &NatsArgs, target: &Target, identity: &Identity) -> Prepared {
         let _ = sender.send(event);
         std::future::ready(())
     });
-    if let Some(path) = &args.nats_ca_file {
-        options = options.add_root_certificates(path.clone()).require_tls(true);
+    if let Some(path) = &target.tls.ca_file {
+        options = options.add_root_certificates(path.clone());
+    }
+    if let Some((cert, key)) = target.tls.identity() {
+        options = options.add_client_certificate(cert.to_owned(), key.to_owned());
+    }
+    if target.tls.is_obligatory() {
+        options = options.require_tls(true);
     }
     (options, events, auth_failure)
 }

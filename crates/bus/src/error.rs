@@ -28,6 +28,16 @@ pub enum BusError {
         /// How often.
         attempts: u32,
     },
+    /// The server's certificate or ours does not do.
+    #[error("no TLS with nats-server at {url}: {reason}; {hint}")]
+    Tls {
+        /// Which server, without credentials.
+        url: String,
+        /// Why not.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The server is older than what Baft relies on.
     #[error(
         "nats-server at {url} is version {found}: Baft needs 2.11 or later (JetStream API level 1), please upgrade it"

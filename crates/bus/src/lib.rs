@@ -32,6 +32,7 @@ pub mod request;
 pub mod server_config;
 pub mod service;
 pub mod subject;
+mod tls;
 pub mod topology;
 
 pub use announce::{Announcer, Ledger, LedgerError, Outgoing};

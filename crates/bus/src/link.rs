@@ -7,16 +7,21 @@ use std::time::{Duration, Instant};
 
 use async_nats::{ClientError, ConnectErrorKind, Event, ServerError};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::auth;
 use crate::connection::{Bus, DEADLINE, Inner, Link, Stay};
 use crate::error::BusError;
+use crate::tls::Tls;
 
 /// After this many refusals in a row trying on makes no sense; with the delays between them about ten seconds.
 const MAX_AUTH_FAILURES: u32 = 8;
 /// How long to wait before a server that could not be checked is checked again.
 const RECHECK: Duration = Duration::from_secs(5);
+/// How long one look at a server that cannot be connected to may take, for each exchange.
+const LOOK: Duration = Duration::from_secs(3);
+/// And after which time it is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How long a refusal of the server explains a missing answer.
 const VIOLATION_AGE: Duration = Duration::from_secs(60);
 
@@ -52,11 +57,66 @@ impl Violations {
     }
 }
 
+/// Looks at the servers when they cannot be connected to, and finds out why: the library says only which kind of failure
+/// it was.
+#[derive(Debug)]
+pub(crate) struct Doctor {
+    servers: Vec<(String, u16)>,
+    tls: Tls,
+    last: Option<Instant>,
+    looking: Option<oneshot::Receiver<Option<String>>>,
+    found: Option<String>,
+}
+
+impl Doctor {
+    pub(crate) fn new(servers: Vec<(String, u16)>, tls: Tls) -> Self {
+        Self { servers, tls, last: None, looking: None, found: None }
+    }
+
+    fn look(&mut self) {
+        if self.looking.is_some() || self.last.is_some_and(|last| last.elapsed() < LOOK_AGAIN) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        let (sender, looking) = oneshot::channel();
+        let (servers, tls) = (self.servers.clone(), self.tls.clone());
+        // A thread of its own: it may block for seconds, which nobody waits for at the end.
+        let spawned = std::thread::Builder::new().name("nats-doctor".to_owned()).spawn(move || {
+            let mut reasons = servers.iter().map(|(host, port)| {
+                let reason = tls.diagnose(host, *port, LOOK)?;
+                let hint = tls.hint(&reason).map(|hint| format!("; {hint}")).unwrap_or_default();
+                Some(format!("{host}:{port}: {reason}{hint}"))
+            });
+            // One server that is well is enough.
+            let all: Option<Vec<String>> = reasons.by_ref().collect();
+            let _ = sender.send(all.map(|all| all.join(", ")));
+        });
+        self.looking = spawned.is_ok().then_some(looking);
+    }
+
+    async fn looked(&mut self) -> Option<String> {
+        match &mut self.looking {
+            Some(looking) => {
+                let found = looking.await.ok().flatten();
+                self.looking = None;
+                self.found.clone_from(&found);
+                found
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn forget(&mut self) {
+        (self.last, self.looking, self.found) = (None, None, None);
+    }
+}
+
 /// Turns what the library reports into the state of the [`Bus`].
 pub(crate) struct Supervisor {
     // Weak: the connection must close when the last `Bus` is gone.
     bus: Weak<Inner>,
     events: mpsc::UnboundedReceiver<Event>,
+    doctor: Doctor,
     auth_failures: u32,
     /// The check of the current connection, while it goes on. Polled beside the events, which it depends on.
     checking: Option<Checking>,
@@ -74,8 +134,8 @@ enum Check {
 }
 
 impl Supervisor {
-    pub(crate) fn new(bus: Weak<Inner>, events: mpsc::UnboundedReceiver<Event>) -> Self {
-        Self { bus, events, auth_failures: 0, checking: None }
+    pub(crate) fn new(bus: Weak<Inner>, events: mpsc::UnboundedReceiver<Event>, doctor: Doctor) -> Self {
+        Self { bus, events, doctor, auth_failures: 0, checking: None }
     }
 
     pub(crate) async fn run(mut self) {
@@ -86,6 +146,12 @@ impl Supervisor {
                         return;
                     };
                     self.event(&Bus { inner }, event);
+                }
+                found = self.doctor.looked() => {
+                    let (Some(reason), Some(inner)) = (found, self.bus.upgrade()) else {
+                        continue;
+                    };
+                    self.explained(&Bus { inner }, &reason);
                 }
                 result = poll(&mut self.checking) => {
                     self.checking = None;
@@ -126,6 +192,7 @@ impl Supervisor {
         match event {
             Event::Connected => {
                 self.auth_failures = 0;
+                self.doctor.forget();
                 bus.inner.metrics.connects.inc();
                 bus.inner.recent_violations.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 self.checking = Some(check_after(self.bus.clone(), Duration::ZERO));
@@ -183,9 +250,12 @@ impl Supervisor {
         let unreadable = auth::take(&bus.inner.auth_failure);
         let refused = text == ConnectErrorKind::AuthorizationViolation.to_string()
             || text == ConnectErrorKind::Authentication.to_string();
-        let reason = unreadable.clone().unwrap_or_else(|| text.to_owned());
+        let reason = unreadable.clone().or_else(|| self.doctor.found.clone()).unwrap_or_else(|| text.to_owned());
         self.down(bus, &reason);
         if !refused {
+            if bus.inner.stay == Stay::Long {
+                self.doctor.look();
+            }
             return;
         }
         self.auth_failures += 1;
@@ -196,6 +266,14 @@ impl Supervisor {
             );
             tracing::error!(%error, "giving up on NATS");
             bus.inner.failure.send_replace(Some(error));
+        }
+    }
+
+    /// Says, once for each outage, why there is no connection.
+    fn explained(&self, bus: &Bus, reason: &str) {
+        if !bus.is_up() {
+            tracing::warn!(servers = %bus.inner.shown, %reason, "cannot connect to NATS, trying on");
+            self.down(bus, reason);
         }
     }
 

@@ -51,11 +51,11 @@ test: prerequisites tools-test ## Build everything and run every test
 	@cargo test --locked --workspace --no-fail-fast $(TEST)
 TEST ?=
 
-soak: prerequisites tools-test ## Run the kill loops for long: ROUNDS=200
+soak: prerequisites tools-test ## Run the kill loops, and that of registries cut off, for long: ROUNDS=200
 	@echo "soak: building the programs the tests start"
 	@cargo build --locked --workspace --bins
 	@echo "soak: $(ROUNDS) rounds of each kill loop"
-	@BAFT_SOAK_ROUNDS=$(ROUNDS) cargo test --locked --package baft-tests --package baft-commit-agent --package baft-session-registry -- --include-ignored --nocapture kill
+	@BAFT_SOAK_ROUNDS=$(ROUNDS) cargo test --locked --package baft-tests --package baft-commit-agent --package baft-session-registry -- --include-ignored --nocapture kill cut_off
 
 bench: prerequisites tools-test ## Measure against the baselines in the same run; BENCH="--list" shows the items
 	@echo "bench: building release binaries"

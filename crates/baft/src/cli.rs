@@ -299,6 +299,7 @@ pub struct AdminArgs {
 
 /// What `admin` can do.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, for as long as the command runs")]
 pub enum AdminCommand {
     /// Create the streams and buckets, and put right what differs
     Init(InitArgs),

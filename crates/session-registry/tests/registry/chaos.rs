@@ -74,7 +74,12 @@ async fn registries_that_are_cut_off_now_and_then_keep_every_promise() {
     // A session for every so many rounds: the checker compares each call with each other call of the same one.
     for (part, rounds) in (0..rounds).collect::<Vec<_>>().chunks(20).enumerate() {
         let id = format!("s-{part}");
-        let first = recorder.start(&bus, 0, &named(&id), RequestOptions::timeout(SOON)).await.unwrap();
+        // What goes to a registry that is only just back may be lost with its old connection.
+        let first = wait_until_async("a start", SOON, || async {
+            let options = RequestOptions { request_id: Some(format!("first-{id}")), ..RequestOptions::timeout(limit) };
+            recorder.start(&bus, 0, &named(&id), options).await.ok()
+        })
+        .await;
         let mut epochs = vec![first.epoch];
         let take = SessionStartRequest { if_live: IfLive::TakeOver, ..named(&id) };
         for _ in rounds {

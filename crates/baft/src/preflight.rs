@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use baft_bus::NatsArgs;
-use baft_bus::payload::{CheckStatus, PreflightReport, PreflightRunRequest};
+use baft_bus::payload::{CheckReport, CheckStatus, PreflightReport, PreflightRunRequest};
 use baft_kit::Exit;
+use baft_preflight_probe::render::Lines;
 use baft_preflight_probe::{Broker, Fleet, Good, Order, Output, Scene, render};
 
 use crate::ask::{explain, watched};
@@ -22,25 +23,69 @@ use crate::workspace::Workspace;
 /// Something is not as it must be; the report has said what.
 pub async fn run(args: &PreflightArgs, workspace: &Workspace) -> Result<(), Failure> {
     let good = if args.strict { Good::Strictly } else { Good::WithWarnings };
-    let report = if args.remote { ask(args, workspace).await? } else { here(args, workspace, good).await? };
     let output = if args.json { Output::Json } else { args.output };
-    let mut out = Out::new();
-    let style = out.style();
+    let style = Style::of(&std::io::stdout());
     let paint = move |status: CheckStatus, label: &str| coloured(style, status, label);
-    out.line(render::render(&report, output, &paint).trim_end())?;
-    out.flush()?;
+    let report = match Lines::of(output) {
+        Some(lines) if !args.remote => as_they_come(args, workspace, good, lines, &paint).await?,
+        _ => {
+            let report = if args.remote {
+                ask(args, workspace).await?
+            } else {
+                watched("checking", here(args, workspace, good, |_| {})).await?
+            };
+            print(&render::render(&report, output, &paint))?;
+            report
+        }
+    };
     match render::exit(&report, good) {
         Exit::Ok => Ok(()),
         exit => Err(Failure::said(exit)),
     }
 }
 
-async fn here(args: &PreflightArgs, workspace: &Workspace, good: Good) -> Result<PreflightReport, Failure> {
+/// Prints each line as soon as it is known: somebody is waiting in front of it.
+async fn as_they_come(
+    args: &PreflightArgs,
+    workspace: &Workspace,
+    good: Good,
+    mut lines: Lines,
+    paint: render::Paint<'_>,
+) -> Result<PreflightReport, Failure> {
+    let mut printed = print(&lines.heading());
+    let report = here(args, workspace, good, |check| {
+        if printed.is_ok() {
+            printed = print(&lines.next(check, paint));
+        }
+    })
+    .await?;
+    printed?;
+    print(&lines.end(&report.summary))?;
+    Ok(report)
+}
+
+/// Prints what may be several lines or none, at once.
+fn print(text: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut out = Out::new();
+    out.line(text.trim_end())?;
+    out.flush()
+}
+
+async fn here(
+    args: &PreflightArgs,
+    workspace: &Workspace,
+    good: Good,
+    tell: impl FnMut(&CheckReport),
+) -> Result<PreflightReport, Failure> {
     let scene = Arc::new(scene(args, workspace)?);
     let order =
         Order { profile: Some(args.profile), only: args.only.clone(), deadline: args.timeout, wait: args.wait, good };
-    let checked = watched("checking", baft_preflight_probe::run(&scene, &order)).await;
-    checked.map_err(|error| Failure::usage(format!("--only: {error}")))
+    baft_preflight_probe::run_and_tell(&scene, &order, tell)
+        .await
+        .map_err(|error| Failure::usage(format!("--only: {error}")))
 }
 
 async fn ask(args: &PreflightArgs, workspace: &Workspace) -> Result<PreflightReport, Failure> {

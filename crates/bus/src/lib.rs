@@ -23,6 +23,7 @@ mod headers;
 pub mod history;
 mod jetstream;
 pub mod kv;
+pub mod lag;
 mod link;
 mod metrics;
 pub mod payload;

@@ -181,6 +181,7 @@ fn publishers() -> Vec<(&'static str, BTreeSet<&'static str>)> {
         ("$JS.API.INFO", any(&[EVERYBODY])),
         ("$JS.API.STREAM.CREATE.BAFT_EVENTS", any(&[&["provisioner", "olga"]])),
         ("$JS.API.STREAM.INFO.BAFT_EVENTS", any(&[ONLOOKERS, &["provisioner", "probe", "registry"]])),
+        ("$JS.API.CONSUMER.LIST.BAFT_EVENTS", any(&[&["probe"]])),
         ("$SRV.PING", any(&[ONLOOKERS, &["probe"]])),
         ("_INBOX_ann.x", any(&[])),
     ];

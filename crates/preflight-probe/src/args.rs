@@ -123,6 +123,10 @@ pub struct SceneArgs {
     )]
     pub expect: Vec<String>,
 
+    /// More events than this before a durable consumer are a warning (profile cluster)
+    #[arg(long, env = "BAFT_LAG_LIMIT", value_name = "EVENTS", default_value_t = 1000)]
+    pub lag_limit: u64,
+
     /// Folders whose disk must have room (profile cluster)
     #[arg(long, env = "BAFT_DISKS", value_name = "DIRS", value_delimiter = ',')]
     pub disks: Vec<PathBuf>,
@@ -179,6 +183,7 @@ impl SceneArgs {
             ollama_model: self.ollama_model.clone(),
             expected,
             stale_after: self.stale_after,
+            lag_limit: self.lag_limit,
             disks: self.disks.clone(),
             disk_percent: (self.disk_low, self.disk_full),
             custom,

@@ -72,19 +72,45 @@ pub struct NoSuchCheck {
 /// # Errors
 /// The order names a check that is not there.
 pub async fn run(scene: &Arc<Scene>, order: &Order) -> Result<PreflightReport, NoSuchCheck> {
+    run_and_tell(scene, order, |_| {}).await
+}
+
+/// The same, and tells every check in the order of the report, as soon as it and those before it are settled.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_and_tell(
+    scene: &Arc<Scene>,
+    order: &Order,
+    mut tell: impl FnMut(&CheckReport),
+) -> Result<PreflightReport, NoSuchCheck> {
     let profile = order.profile.unwrap_or(scene.profile);
     let table = select(scene, profile, &order.only)?;
     let (began, started_at) = (Instant::now(), now_rfc3339());
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(3));
     let mut known = BTreeMap::new();
+    let mut told = 0;
     loop {
-        round(scene, profile, &table, order.deadline, &mut known).await;
+        let last_round = order.wait.is_zero();
+        round(scene, profile, &table, order.deadline, &mut known, |known| {
+            // What will be tried again is not settled.
+            let settled = |report: &CheckReport| last_round || is_well(report, order.good);
+            while let Some(report) = table.get(told).and_then(|check| known.get(&*check.id)).filter(|one| settled(one))
+            {
+                tell(report);
+                told += 1;
+            }
+        })
+        .await;
         let left = order.wait.saturating_sub(began.elapsed());
         let done = known.values().all(|report| is_well(report, order.good));
         if done || left.is_zero() {
             break;
         }
         tokio::time::sleep(backoff.next_delay().min(left)).await;
+    }
+    for report in table[told..].iter().filter_map(|check| known.get(&*check.id)) {
+        tell(report);
     }
     let checks: Vec<CheckReport> = table.iter().filter_map(|check| known.remove(&*check.id)).collect();
     let build = crate::BUILD;
@@ -169,6 +195,7 @@ async fn round(
     table: &[Check],
     deadline: Duration,
     known: &mut BTreeMap<String, CheckReport>,
+    mut learnt: impl FnMut(&BTreeMap<String, CheckReport>),
 ) {
     let until = Instant::now() + deadline;
     let run = Arc::new(Run::new(scene.clone(), profile));
@@ -179,6 +206,7 @@ async fn round(
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         start_what_can(&mut waiting, &mut under_way, table, known, &run, &slots);
+        learnt(known);
         if under_way.is_empty() {
             break;
         }

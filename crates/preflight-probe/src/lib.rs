@@ -27,7 +27,7 @@ mod words;
 pub use baft_bus::Context;
 pub use config::Config;
 pub use daemon::{Daemon, Handle, Status};
-pub use engine::{Good, NoSuchCheck, Order, run};
+pub use engine::{Good, NoSuchCheck, Order, run, run_and_tell};
 pub use error::ProbeError;
 pub use finding::Finding;
 pub use metrics::metric_inventory;

@@ -1,5 +1,6 @@
 //! Reports as text, and what they mean for the exit code.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use baft_bus::payload::{CheckReport, CheckStatus, PreflightReport, PreflightSummary};
@@ -34,8 +35,7 @@ pub fn plain(_: CheckStatus, label: &str) -> String {
 #[must_use]
 pub fn render(report: &PreflightReport, output: Output, paint: Paint<'_>) -> String {
     match output {
-        Output::Table => table(report, paint),
-        Output::Short => short(report, paint),
+        Output::Table | Output::Short => lines(Lines { output, passed: BTreeSet::new() }, report, paint),
         Output::Json => {
             // Maps with string keys and numbers: there is nothing in it that cannot be written.
             let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
@@ -48,24 +48,66 @@ pub fn render(report: &PreflightReport, output: Output, paint: Paint<'_>) -> Str
 
 const HEADING: &str = "ITP Preflight Check";
 
-fn table(report: &PreflightReport, paint: Paint<'_>) -> String {
-    let mut text = format!("{HEADING}\n{}\n", "─".repeat(HEADING.len()));
-    for check in report.checks.iter().filter(|check| !told_elsewhere(check, report)) {
-        line(&mut text, check, paint);
-    }
-    let _ = writeln!(text, "{}", counts(&report.summary));
-    text
+/// The lines of a table or of its short form, given one check at a time in the order of the report.
+#[derive(Debug)]
+pub struct Lines {
+    output: Output,
+    /// Checks that passed: the line of one may say another's result too.
+    passed: BTreeSet<String>,
 }
 
-fn short(report: &PreflightReport, paint: Paint<'_>) -> String {
-    let mut text = String::new();
-    for check in &report.checks {
-        if !matches!(check.status, CheckStatus::Pass | CheckStatus::Skip) {
-            line(&mut text, check, paint);
+impl Lines {
+    /// For the forms that are made of lines: the table and the short one.
+    #[must_use]
+    pub fn of(output: Output) -> Option<Self> {
+        let lines = Self { output, passed: BTreeSet::new() };
+        matches!(output, Output::Table | Output::Short).then_some(lines)
+    }
+
+    /// What stands before the first check.
+    #[must_use]
+    pub fn heading(&self) -> String {
+        match self.output {
+            Output::Short => String::new(),
+            _ => format!("{HEADING}\n{}\n", "─".repeat(HEADING.len())),
         }
     }
-    let _ = writeln!(text, "{}", counts(&report.summary));
-    text
+
+    /// The lines of the next check, if it has any.
+    pub fn next(&mut self, check: &CheckReport, paint: Paint<'_>) -> String {
+        let mut text = String::new();
+        let shown = match self.output {
+            Output::Short => !matches!(check.status, CheckStatus::Pass | CheckStatus::Skip),
+            _ => !self.told_elsewhere(check),
+        };
+        if shown {
+            line(&mut text, check, paint);
+        }
+        if check.status == CheckStatus::Pass {
+            self.passed.insert(check.id.clone());
+        }
+        text
+    }
+
+    /// What stands after the last check.
+    #[must_use]
+    pub fn end(&self, sum: &PreflightSummary) -> String {
+        format!("{}\n", counts(sum))
+    }
+
+    /// A good result that the line of another check, which comes earlier, says too.
+    fn told_elsewhere(&self, check: &CheckReport) -> bool {
+        let teller = table::checks().into_iter().find(|row| row.id == check.id).and_then(|row| row.told_by);
+        check.status == CheckStatus::Pass && teller.is_some_and(|teller| self.passed.contains(teller))
+    }
+}
+
+fn lines(mut lines: Lines, report: &PreflightReport, paint: Paint<'_>) -> String {
+    let mut text = lines.heading();
+    for check in &report.checks {
+        text += &lines.next(check, paint);
+    }
+    text + &lines.end(&report.summary)
 }
 
 /// `11/12 checks passed, 1 warning`.
@@ -104,13 +146,6 @@ fn line(text: &mut String, check: &CheckReport, paint: Paint<'_>) {
         }
         let _ = writeln!(text, "       {}: {}", check.id, check.doc);
     }
-}
-
-/// A good result that the line of another check says too.
-fn told_elsewhere(check: &CheckReport, report: &PreflightReport) -> bool {
-    let teller = table::checks().into_iter().find(|row| row.id == check.id).and_then(|row| row.told_by);
-    let passed = |id: &str| report.checks.iter().any(|other| other.id == id && other.status == CheckStatus::Pass);
-    check.status == CheckStatus::Pass && teller.is_some_and(passed)
 }
 
 /// Messages quote what programs and files say; none of it may steer a terminal.

@@ -100,6 +100,8 @@ pub struct Scene {
     pub expected: Vec<String>,
     /// Older than this the database is stale.
     pub stale_after: Duration,
+    /// A durable consumer with more events than this before it lags behind.
+    pub lag_limit: u64,
     /// Folders whose disk must have room.
     pub disks: Vec<PathBuf>,
     /// Less free than this percentage is a warning, and less than the second a failure.
@@ -138,6 +140,7 @@ impl Scene {
             agent: None,
             expected: Vec::new(),
             stale_after: Duration::from_secs(24 * 3600),
+            lag_limit: 1000,
             disks: Vec::new(),
             disk_percent: (10, 3),
             path: None,

@@ -138,6 +138,8 @@ pub fn checks() -> Vec<Check> {
         check("BAFT-N006", "nats", "Streams and buckets are as they must be", THERE, nats::streams).needs(&["BAFT-N005"]).within(15),
         check("BAFT-N007", "nats", "JetStream stores what it is given", THERE, nats::canary).needs(&["BAFT-N006"]).within(12),
         check("BAFT-N008", "nats", "NATS is healthy and writes to disk at once", THERE, nats::monitor).needs(&["BAFT-N001"]),
+        check("BAFT-N009", "nats", "No consumer of events lags behind", THERE, nats::consumers)
+            .needs(&["BAFT-N006"]).advisory().within(12),
         check("BAFT-L001", "model", "Ollama is reachable", HERE, model::reachable).within(8),
         check("BAFT-L002", "model", "Ollama has the model", HERE, model::present).needs(&["BAFT-L001"]).within(8),
         check("BAFT-D001", "database", "The database is there", BOTH, database::exists).within(8),
@@ -149,6 +151,8 @@ pub fn checks() -> Vec<Check> {
         check("BAFT-S002", "daemons", "commit-agent is alive", THERE, daemons::commit_agent).needs(&["BAFT-N004"]),
         check("BAFT-S003", "daemons", "duckdb-importer is alive", THERE, daemons::importer).needs(&["BAFT-N004"]),
         check("BAFT-S004", "daemons", "session-registry is alive", THERE, daemons::registry).needs(&["BAFT-N004"]),
+        check("BAFT-D003", "database", "The database follows the repository", THERE, database::follows)
+            .needs(&["BAFT-S001", "BAFT-S003"]).within(16),
         check("BAFT-G003", "git", "git-sync reaches the remote", THERE, git::remote).needs(&["BAFT-S001"]),
         check("BAFT-H001", "host", "The disks have room", THERE, host::disk),
         check("BAFT-H002", "host", "The clock is right", THERE, host::clock).needs(&["BAFT-N007"]).advisory(),

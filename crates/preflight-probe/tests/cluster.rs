@@ -6,10 +6,11 @@ mod place;
 use std::time::{Duration, Instant};
 
 use baft_bus::payload::CheckStatus::{Fail, Pass, Skip, Warn};
-use baft_bus::payload::{Empty, GitStatus};
+use baft_bus::payload::{DaemonStarted, Empty, GitStatus};
 use baft_bus::{Bus, Endpoint, Identity, NatsArgs, RequestError, Service, topology};
 use baft_preflight_probe::Profile;
-use baft_tests::{NatsServer, Port};
+use baft_tests::{GitRemote, NatsServer, Port, Process};
+use futures_util::StreamExt;
 use place::Place;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -280,4 +281,103 @@ async fn a_certificate_is_trusted_only_from_a_known_authority_and_said_to_expire
     let check = place.check("BAFT-N003").await;
     assert_eq!(check.status, Warn, "{check:?}");
     assert!(check.message.starts_with("NATS certificate is good for "), "{}", check.message);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_nobody_works_for_is_named_until_it_works_or_is_gone() {
+    let server = NatsServer::start();
+    let mut place = cluster(&server);
+    place.scene.lag_limit = 3;
+    let bus = bus(&server).await;
+    topology::ensure(&bus).await.unwrap();
+    place.passes("BAFT-N009", "No NATS consumer lags behind (0 consumers)").await;
+    let api = jetstream(&server).await;
+    let stream = api.get_stream("BAFT_EVENTS").await.unwrap();
+    for name in ["left-behind", "at-work"] {
+        let config = async_nats::jetstream::consumer::pull::Config {
+            durable_name: Some(name.to_owned()),
+            filter_subject: "baft.event.daemon.>".to_owned(),
+            ..Default::default()
+        };
+        stream.create_consumer(config).await.unwrap();
+    }
+    for n in 0..6 {
+        let (name, instance) = (format!("d{n}"), "i".to_owned());
+        bus.emit_best_effort(&DaemonStarted { name, instance, version: "1".to_owned() }).await;
+    }
+    let work = |name: &'static str, count: usize, acknowledge: bool| {
+        let stream = stream.clone();
+        async move {
+            let consumer = stream.get_consumer::<async_nats::jetstream::consumer::pull::Config>(name).await.unwrap();
+            let mut messages = consumer.fetch().max_messages(count).messages().await.unwrap();
+            while let Some(message) = messages.next().await {
+                if acknowledge {
+                    message.unwrap().double_ack().await.unwrap();
+                }
+            }
+        }
+    };
+    work("at-work", 6, true).await;
+    // What was given and not acknowledged waits as well.
+    work("left-behind", 2, false).await;
+    let check = place.check("BAFT-N009").await;
+    assert_eq!(check.status, Warn, "{check:?}");
+    let says = "NATS consumer left-behind of BAFT_EVENTS is behind: 4 events not delivered, 2 not acknowledged";
+    assert_eq!(check.message, says);
+    let hint = check.hint.unwrap();
+    assert!(hint.ends_with("nats consumer rm -f BAFT_EVENTS left-behind"), "{hint}");
+    place.scene.lag_limit = 6;
+    place.passes("BAFT-N009", "No NATS consumer lags behind (2 consumers)").await;
+    place.scene.lag_limit = 3;
+    // What the command does.
+    stream.delete_consumer("left-behind").await.unwrap();
+    place.passes("BAFT-N009", "No NATS consumer lags behind (1 consumer)").await;
+}
+
+/// The server's own library, as whoever reads with a durable consumer uses it.
+async fn jetstream(server: &NatsServer) -> async_nats::jetstream::Context {
+    let (user, password) = (baft_tests::nats::USER.to_owned(), baft_tests::nats::PASSWORD.to_owned());
+    let client = async_nats::ConnectOptions::with_user_and_password(user, password).connect(server.bare_url()).await;
+    async_nats::jetstream::new(client.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_does_not_follow_is_a_failure_until_it_is_imported() {
+    let server = NatsServer::start();
+    let mut place = cluster(&server);
+    place.scene.expected.extend(["git-sync".to_owned(), "duckdb-importer".to_owned()]);
+    let (remote, first) = GitRemote::with_files(&[("data/gaps.yaml", "entries:\n- id: G01-01\n  description: One\n")]);
+    let second = remote.commit(&[("data/gaps.yaml", "entries:\n- id: G01-01\n  description: Two\n")]);
+    let bus = bus(&server).await;
+    topology::ensure(&bus).await.unwrap();
+    let status = json!({
+        "repo": "r", "ref": "refs/heads/main", "head": second, "remote_head": second, "behind": 0,
+        "last_success_at": baft_kit::time::now_rfc3339(), "failures": 0,
+    });
+    let _git_sync = answering(&bus, "git-sync", "git.status", status);
+    let (url, workspace) = (server.url(), place.path("workspace").display().to_string());
+    let (repo, admin) = (remote.bare().display().to_string(), Port::lease().address().to_string());
+    let args = ["run", "--source=git", "--root", &repo, "--repo", &repo, "--workspace", &workspace];
+    let args = [&args[..], &["--admin-addr", &admin, "--poll", "1h"]].concat();
+    let _importer = Process::spawn_bin("duckdb-importer", args, &[("NATS_URL", &url)]);
+    let soon = Duration::from_secs(60);
+    let follows = format!("DuckDB follows the repository (commit {})", &second[..12]);
+    baft_tests::wait_until_async("the first import", soon, async || {
+        let check = place.check("BAFT-D003").await;
+        (check.status == Pass && check.message == follows).then_some(())
+    })
+    .await;
+    // Somebody has it hold an older commit, and nothing rings.
+    bus.request::<_, Value>("import.run", &json!({ "commit": first }), soon).await.unwrap();
+    let check = place.check("BAFT-D003").await;
+    let says = format!(
+        "DuckDB is behind the repository: it holds commit {}, published is commit {}",
+        &first[..12],
+        &second[..12]
+    );
+    assert_eq!((check.status, check.message), (Fail, says));
+    assert!(check.hint.unwrap().starts_with("baft import "));
+    // What the command does.
+    bus.request::<_, Value>("import.run", &json!({}), soon).await.unwrap();
+    place.passes("BAFT-D003", &follows).await;
 }

@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use baft_bus::payload::{GitStatus, ImportStatus};
 
 use crate::finding::Finding;
 use crate::run::Run;
@@ -52,6 +54,48 @@ async fn last_right(run: &Run, found: &Found) -> (Duration, &'static str) {
         return (since(time.into()), "importer");
     }
     (since(found.modified), "file")
+}
+
+/// The importer has a moment to take what was published just now.
+const MOMENT: Duration = Duration::from_secs(6);
+const AGAIN: Duration = Duration::from_millis(400);
+
+/// Does the database hold the commit that readers of the files see?
+pub(crate) async fn follows(run: Arc<Run>) -> Finding {
+    let began = Instant::now();
+    loop {
+        let (git, import) = tokio::join!(run.ask::<GitStatus>("git.status"), run.ask::<ImportStatus>("import.status"));
+        let (git, import) = match (git, import) {
+            (Ok(git), Ok(import)) => (git, import),
+            (Err(error), _) | (_, Err(error)) => {
+                let hint =
+                    error.hint.clone().unwrap_or_else(|| "look at the logs of git-sync and duckdb-importer".to_owned());
+                return Finding::unknown(format!("DuckDB: whether it follows is not known: {}", error.message), hint);
+            }
+        };
+        let short = |commit: &str| commit.chars().take(12).collect::<String>();
+        let Some(head) = &git.head else {
+            return Finding::skip("DuckDB: git-sync has published nothing yet");
+        };
+        if import.commit.as_ref() == Some(head) {
+            return Finding::pass(format!("DuckDB follows the repository (commit {})", short(head)))
+                .with("commit", head.as_str());
+        }
+        if import.generation.is_some() && import.commit.is_none() {
+            return Finding::skip("DuckDB: the importer reads files, not commits");
+        }
+        if began.elapsed() > MOMENT {
+            let has =
+                import.commit.as_deref().map_or("nothing".to_owned(), |commit| format!("commit {}", short(commit)));
+            return Finding::fail(
+                format!("DuckDB is behind the repository: it holds {has}, published is commit {}", short(head)),
+                "baft import (and look at the log of duckdb-importer: it should have noticed by itself)",
+            )
+            .with("published", head.as_str())
+            .with("imported", import.commit.as_deref());
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 pub(crate) async fn exists(run: Arc<Run>) -> Finding {

@@ -106,11 +106,52 @@ fn hint_of(error: &BusError) -> String {
         BusError::Unauthorized { .. } | BusError::Credentials { .. } | BusError::Config(_) => {
             "check the user and the password or key file: BAFT_NATS_USER, BAFT_NATS_PASSWORD_FILE, BAFT_NATS_CREDS_FILE"
         }
+        BusError::Tls { hint, .. } => hint,
+        BusError::NotPermitted { .. } => "give the probe's user what `baft admin nats-users` prints for it",
         BusError::ServerTooOld { .. } => "replace it by nats-server 2.11 or later",
         BusError::NoJetStream { .. } => "start it with JetStream: nats-server -js",
         _ => "look at the server's log",
     }
     .to_owned()
+}
+
+/// Durable consumers are of programs that must miss nothing; one that nobody works for any more only grows.
+pub(crate) async fn consumers(run: Arc<Run>) -> Finding {
+    let bus = match run.bus().await {
+        Ok(bus) => bus,
+        Err(error) => return Finding::fail(error.to_string(), hint_of(error)),
+    };
+    let lags = match baft_bus::lag::lags(bus).await {
+        Ok(lags) => lags,
+        Err(error) => return Finding::unknown(format!("NATS consumers: {error}"), hint_of(&error)),
+    };
+    let limit = run.scene.lag_limit;
+    let behind: Vec<_> = lags.iter().filter(|lag| lag.total() > limit).collect();
+    let worst = lags.iter().max_by_key(|lag| lag.total());
+    let (Some(worst), false) = (worst, behind.is_empty()) else {
+        let most = worst.map_or(0, baft_bus::lag::Lag::total);
+        let message = format!("No NATS consumer lags behind ({})", count(lags.len() as u64, "consumer"));
+        return Finding::pass(message).with("consumers", lags.len()).with("most", most);
+    };
+    let (stream, name) = (&worst.stream, &worst.consumer);
+    let others = match behind.len() {
+        1 => String::new(),
+        many => format!("; {} more", many - 1),
+    };
+    let message = format!(
+        "NATS consumer {name} of {stream} is behind: {} not delivered, {} not acknowledged{others}",
+        count(worst.pending, "event"),
+        worst.unacknowledged
+    );
+    let hint = format!(
+        "start the program that reads with it, or look at its log; when it is gone for good: nats consumer rm -f {stream} {name}"
+    );
+    Finding::warn(message, hint)
+        .with("stream", stream.as_str())
+        .with("consumer", name.as_str())
+        .with("pending", worst.pending)
+        .with("unacknowledged", worst.unacknowledged)
+        .with("behind", behind.len())
 }
 
 /// A certificate that is good for fewer days should be renewed.

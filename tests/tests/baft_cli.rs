@@ -6,9 +6,9 @@ mod baft;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use baft::{Machine, finish};
-use baft_tests::NatsServer;
+use baft::{Machine, SOON, finish};
 use baft_tests::git::git;
+use baft_tests::{NatsServer, Process, wait_until};
 use serde_json::{Value, json};
 
 /// A machine with the sample imported, shared by the tests that only read.
@@ -283,4 +283,34 @@ fn the_users_of_a_nats_server_are_printed_as_its_configuration() {
         let answer = machine.baft(&["admin", "nats-users", wrong]);
         assert_eq!(answer.code, 2, "{wrong}: {}", answer.stderr);
     }
+}
+
+#[test]
+fn the_rows_of_a_preflight_come_as_they_are_known() {
+    let machine = Machine::new();
+    let (go, checks) = (machine.path("go"), machine.path("checks.toml"));
+    let wait = format!("while [ ! -e '{}' ]; do sleep 0.02; done", go.display());
+    let check = |name: &str, command: &str| {
+        format!(
+            "[[check]]\nname = \"{name}\"\ntitle = \"Check {name}\"\nhint = \"wait\"\ntimeout = \"50s\"\nkind = \"command\"\n\
+             command = [\"sh\", \"-c\", {}]\n",
+            json!(command)
+        )
+    };
+    let all = [check("first", "true"), check("slow", &wait), check("last", "true")];
+    std::fs::write(&checks, all.concat()).unwrap();
+    let only = "BAFT-C-first,BAFT-C-slow,BAFT-C-last";
+    let args = ["preflight", "--workspace", "w", "--timeout", "55s", "--only", only, "--checks-file"];
+    let mut command = machine.command("baft", &args);
+    command.arg(&checks);
+    let mut preflight = Process::spawn("baft preflight", command);
+    let rows = |text: &str| text.lines().filter(|line| line.starts_with("[OK]")).count();
+    wait_until("the first row", SOON, || (rows(&preflight.stdout()) == 1).then_some(()));
+    assert!(preflight.is_running() && preflight.stdout().starts_with("ITP Preflight Check\n"), "{}", preflight.logs());
+    std::fs::write(&go, "").unwrap();
+    assert!(preflight.wait(SOON).success(), "{}", preflight.logs());
+    let printed = preflight.stdout();
+    assert_eq!(rows(&printed), 3, "{printed}");
+    let end: Vec<&str> = printed.lines().rev().take(2).collect();
+    assert!(end[0].starts_with("3/3 checks passed") && end[1].contains("Check last"), "{printed}");
 }

@@ -18,6 +18,7 @@ export BAFT_TOOLS := $(TOOLS)
 export DUCKDB_LIB_DIR := $(TOOLS)/libduckdb
 export BAFT_NATS_SERVER := $(TOOLS)/bin/nats-server
 export BAFT_NATS_SERVER_OLD := $(TOOLS)/bin/nats-server-2.10
+export BAFT_LIBFAKETIME := $(TOOLS)/bin/libfaketime.so
 export BAFT_PYTHON := $(TOOLS)/venv/bin/python
 export BAFT_PYTHON14 := $(TOOLS)/venv14/bin/python
 # Binaries find the library through their own rpath; this is for tests and for tools moved later.

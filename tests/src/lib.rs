@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod browser;
+pub mod clock;
 pub mod git;
 pub mod luck;
 pub mod model;
@@ -14,6 +15,7 @@ pub mod ports;
 pub mod process;
 pub mod web;
 
+pub use clock::Clock;
 pub use git::GitRemote;
 pub use model::Model;
 pub use nats::NatsServer;

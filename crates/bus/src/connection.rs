@@ -191,6 +191,8 @@ impl Bus {
             metrics: BusMetrics::new(metrics),
             stay,
         });
+        // From here on a wall clock that is set is noticed.
+        let _ = baft_kit::time::unix_millis_of_both();
         let supervisor = link::Supervisor::new(Arc::downgrade(&inner), events, doctor);
         (Self { inner }, supervisor)
     }

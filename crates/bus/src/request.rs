@@ -207,7 +207,9 @@ impl Bus {
             .map_err(|error| RequestError::new(Code::InvalidArgument, format!("the request is not JSON: {error}")))?;
         let mut headers = HeaderMap::new();
         let timeout = i64::try_from(options.timeout.as_millis()).unwrap_or(i64::MAX);
-        let deadline = baft_kit::time::unix_millis().saturating_add(timeout);
+        // The later of the two: whoever is asked must not take a request for late because a clock here was set.
+        let now = baft_kit::time::unix_millis_of_both().into_iter().max().unwrap_or_default();
+        let deadline = now.saturating_add(timeout);
         headers::set(&mut headers, headers::DEADLINE, &deadline.to_string());
         if let Some(id) = &options.request_id {
             headers::set(&mut headers, headers::REQUEST_ID, id);

@@ -1,6 +1,8 @@
-//! Wall-clock time, for records only: ages and deadlines use [`std::time::Instant`].
+//! Wall-clock time, for records only: ages and deadlines use [`std::time::Instant`]. Where two machines must agree on a
+//! moment, [`unix_millis_of_both`] keeps one of them from being led astray by a clock that is set.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{SecondsFormat, Utc};
 
@@ -22,7 +24,25 @@ pub fn unix_millis() -> i64 {
     i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
-fn since_epoch() -> std::time::Duration {
+/// Whole milliseconds since 1970, as the wall clock says, and as it would say had nobody set it since this was first asked.
+///
+/// A clock may be wrong when a process begins and put right later, or be right and then be set wrong: either way one of
+/// the two is right. Time in which the machine slept counts.
+#[must_use]
+pub fn unix_millis_of_both() -> [i64; 2] {
+    static BEGIN: OnceLock<(Duration, Duration)> = OnceLock::new();
+    let now = (since_epoch(), since_boot());
+    let (wall, boot) = BEGIN.get_or_init(|| now);
+    [now.0, *wall + now.1.saturating_sub(*boot)].map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // It begins at zero and goes on.
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}
+
+fn since_epoch() -> Duration {
     // A clock before 1970 is a machine without a clock; zero is as good as any answer.
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -36,5 +56,13 @@ mod tests {
         let parsed = chrono::DateTime::parse_from_rfc3339(&now_rfc3339()).unwrap();
         assert!((parsed.timestamp() - unix_seconds()).abs() <= 1);
         assert!((unix_millis() / 1000 - unix_seconds()).abs() <= 1);
+    }
+
+    #[test]
+    fn both_clocks_agree_as_long_as_nobody_sets_one() {
+        let _ = unix_millis_of_both();
+        std::thread::sleep(Duration::from_millis(30));
+        let [wall, steady] = unix_millis_of_both();
+        assert!((wall - steady).abs() < 1000 && (wall - unix_millis()).abs() < 1000, "{wall} {steady}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use baft_bus::payload::{CheckStatus, PreflightReport, PreflightRunRequest};
 use baft_bus::{Bus, Code, Identity, NatsArgs, topology};
-use baft_tests::{NatsServer, Port, Process, wait_until, wait_until_async};
+use baft_tests::{Clock, NatsServer, Port, Process, wait_until, wait_until_async};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -97,6 +97,46 @@ async fn it_answers_counts_and_says_what_lasts_and_survives_the_broker() {
         bus.request::<_, PreflightReport>("preflight.status", &json!({}), SOON).await.ok()
     })
     .await;
+    assert!(probe.terminate(SOON).success(), "{}", probe.logs());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_while_it_runs_is_a_warning_and_nothing_else() {
+    let Some(clock) = Clock::right() else { return };
+    let server = NatsServer::start();
+    let bus = client(&server).await;
+    topology::ensure(&bus).await.unwrap();
+    let admin = Port::lease();
+    let address = admin.address().to_string();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_preflight-probe"));
+    command.args(["--admin-addr", &address, "--schedule", "1s", "--expect", ""]);
+    command.args(["--failure-threshold", "1", "--success-threshold", "1"]);
+    command.env("NATS_URL", server.url()).env_remove("BAFT_WORKSPACE").env_remove("ITP_ROOT");
+    clock.give(&mut command);
+    let mut probe = Process::spawn("preflight-probe", command);
+    let status = |check: &str| {
+        baft_tests::web::metric(admin.address(), &format!("baft_preflight_probe_check_status{{check=\"{check}\"}}"))
+    };
+    let becomes = |what: &str, number: f64| {
+        wait_until(what, SOON, || {
+            (scrape(&admin, "/metrics").contains("BAFT-H002") && status("BAFT-H002") == number).then_some(())
+        });
+    };
+    becomes("a right clock", 0.0);
+    for hours in [2, -2] {
+        clock.set_to(hours * 3600);
+        becomes("a wrong clock", 1.0);
+        for check in ["BAFT-N001", "BAFT-N004", "BAFT-N006", "BAFT-N007"] {
+            assert_eq!(status(check), 0.0, "{check} at {hours} h");
+        }
+        // Whoever asks is right, whoever answers is not: no request is late for that.
+        let one = PreflightRunRequest { profile: None, only: vec!["BAFT-H002".into()] };
+        let report: PreflightReport = bus.request("preflight.run", &one, SOON).await.unwrap();
+        let check = report.checks.iter().find(|check| check.id == "BAFT-H002").unwrap();
+        assert!(check.status == CheckStatus::Warn && check.hint.is_some(), "{check:?}");
+        clock.set_to(0);
+        becomes("a right clock again", 0.0);
+    }
     assert!(probe.terminate(SOON).success(), "{}", probe.logs());
 }
 

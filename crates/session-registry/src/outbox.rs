@@ -138,8 +138,9 @@ impl Ledger for Waiting {
 pub async fn announced(bus: &Bus, steps: &[SessionTransition]) -> Result<BTreeSet<String>, BusError> {
     let wanted: BTreeSet<String> = steps.iter().map(event_id).collect();
     let oldest = steps.iter().filter_map(|step| DateTime::parse_from_rfc3339(&step.at).ok()).min();
-    // Clocks differ, and this one may have jumped: an hour of events more costs little.
-    let since = oldest.map_or_else(Utc::now, |at| at.with_timezone(&Utc)) - TimeDelta::hours(1);
+    // Clocks differ, and the one that wrote this may have been ahead: an hour of events more costs little.
+    let now = Utc::now();
+    let since = oldest.map_or(now, |at| at.with_timezone(&Utc).min(now)) - TimeDelta::hours(1);
     let mut history = History::open(bus, "session.*", From::Time(since)).await?;
     let mut found = BTreeSet::new();
     while let Some(event) = history.next().await? {

@@ -18,8 +18,8 @@ use crate::failure::Failure;
 use crate::output::{Out, count, note};
 
 const KINDS: &str = "session.*";
-/// Steps are stored after they happened, except where clocks differ.
-const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
+/// Steps are stored after they happened, except where clocks differ: a day more is read, and left out by its own time.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::days(1);
 /// How long to wait before a server that was away is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
 

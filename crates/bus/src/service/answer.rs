@@ -1,6 +1,6 @@
 //! Reading a request's headers and body, and writing the answer.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use async_nats::header::HeaderMap;
 use bytes::Bytes;
@@ -49,20 +49,25 @@ fn read_deadline(text: &str) -> Result<Instant, RequestError> {
             format!("{} must be milliseconds since 1970, not `{text}`", headers::DEADLINE),
         )
     })?;
-    let deadline = Duration::from_millis(millis);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    if deadline + CLOCK_SKEW < now {
-        return Err(RequestError::new(
+    let clocks =
+        baft_kit::time::unix_millis_of_both().map(|now| Duration::from_millis(now.try_into().unwrap_or_default()));
+    match time_left(Duration::from_millis(millis), clocks) {
+        // A deadline beyond what the clock can represent is none.
+        Ok(left) => Ok(Instant::now() + left.min(Duration::from_secs(365 * 24 * 3600))),
+        Err(late) => Err(RequestError::new(
             Code::Timeout,
-            format!(
-                "the request came {:.1} s after its deadline and was not carried out",
-                (now - deadline).as_secs_f64()
-            ),
+            format!("the request came {:.1} s after its deadline and was not carried out", late.as_secs_f64()),
         )
-        .hint("ask again; if it happens always, compare the clocks of the two machines"));
+        .hint("ask again; if it happens always, compare the clocks of the two machines")),
     }
-    // A deadline beyond what the clock can represent is none.
-    Ok(Instant::now() + deadline.saturating_sub(now).min(Duration::from_secs(365 * 24 * 3600)))
+}
+
+/// How long until a deadline, by the clock that knows least of it; or how late it is, when every clock says so. A clock
+/// that was set while we ran must neither make everything late nor let everything wait.
+fn time_left(deadline: Duration, clocks: [Duration; 2]) -> Result<Duration, Duration> {
+    let in_time = clocks.into_iter().filter(|now| deadline + CLOCK_SKEW >= *now);
+    let left = in_time.map(|now| deadline.saturating_sub(now)).min();
+    left.ok_or_else(|| clocks.into_iter().map(|now| now.saturating_sub(deadline)).min().unwrap_or_default())
 }
 
 /// Reads the body; an empty one is `{}`.
@@ -136,6 +141,19 @@ mod tests {
 
     fn in_millis(offset: i64) -> String {
         (baft_kit::time::unix_millis() + offset).to_string()
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_no_request_late() {
+        let at = Duration::from_secs;
+        let (deadline, hours) = (at(100_000), at(7200));
+        let right = deadline - at(5);
+        assert_eq!(time_left(deadline, [right, right]), Ok(at(5)));
+        assert_eq!(time_left(deadline, [right + hours, right]), Ok(at(5)), "set forward");
+        assert_eq!(time_left(deadline, [right - hours, right]), Ok(at(5)), "set back");
+        assert_eq!(time_left(deadline, [right, right - hours]), Ok(at(5)), "wrong at first, then put right");
+        let late = deadline + at(60);
+        assert_eq!(time_left(deadline, [late, late]), Err(at(60)));
     }
 
     #[test]

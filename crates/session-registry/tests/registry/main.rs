@@ -3,6 +3,7 @@
 
 mod basics;
 mod chaos;
+mod clocks;
 mod hostile;
 mod outages;
 mod proxy;

@@ -11,7 +11,7 @@ use baft_kit::metrics::Metrics;
 use baft_kit::ready::Readiness;
 use baft_session_registry::settings::{Limits, Patience};
 use baft_session_registry::{Context, Daemon, Settings, life};
-use baft_tests::{NatsServer, Port, Process, wait_until_async};
+use baft_tests::{Clock, NatsServer, Port, Process, wait_until_async};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
@@ -113,6 +113,14 @@ impl Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_session-registry"));
         command.args(args).arg("--admin-addr").arg(admin.address().to_string());
         command.env("NATS_URL", url).envs(env.iter().copied());
+        Self { process: Process::spawn("session-registry", command), admin }
+    }
+
+    pub fn start_by(clock: &Clock, url: &str, args: &[&str]) -> Self {
+        let admin = Port::lease();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_session-registry"));
+        command.args(args).arg("--admin-addr").arg(admin.address().to_string()).env("NATS_URL", url);
+        clock.give(&mut command);
         Self { process: Process::spawn("session-registry", command), admin }
     }
 

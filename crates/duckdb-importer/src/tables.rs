@@ -7,9 +7,6 @@ use baft_dataset::dataset::{ColumnType, Dataset, Datasets};
 /// Part of what decides whether a published file can be carried on or must be rebuilt.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Names that a dataset's typed table cannot have.
-pub const RESERVED: &[&str] = &["entities", "sections", "edges", "aliases"];
-
 /// All but the typed tables and the search indexes.
 ///
 /// `entities.id` is unique but no primary key: an index makes DuckDB append into old row groups, which rewrites the
@@ -91,4 +88,24 @@ pub fn ident(name: &str) -> String {
 pub fn literal(text: &str) -> String {
     let quoted = format!("'{}'", text.replace('\'', "''"));
     if text.contains('\0') { format!("({})", quoted.replace('\0', "' || chr(0) || '")) } else { quoted }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_dataset_can_have_the_name_of_a_table_of_the_importers_own() {
+        let declared = |name: &str| {
+            let text = format!("version = 1\n[[dataset]]\nname = \"{name}\"\nfiles = [\"data/*.yaml\"]\n");
+            Datasets::parse("baft-import.toml", &text)
+        };
+        assert!(declared("gaps").is_ok());
+        let tables: Vec<&str> =
+            FIXED.split("CREATE TABLE ").skip(1).filter_map(|rest| rest.split_whitespace().next()).collect();
+        assert_eq!(tables.len(), 8, "{tables:?}");
+        for table in tables {
+            assert!(declared(table).is_err(), "{table}");
+        }
+    }
 }

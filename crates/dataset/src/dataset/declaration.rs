@@ -11,7 +11,7 @@ use super::{
 use crate::rows::DatasetId;
 
 /// Tables the importer itself makes.
-const RESERVED: [&str; 3] = ["entities", "sections", "edges"];
+const RESERVED: [&str; 4] = ["entities", "sections", "edges", "aliases"];
 
 pub(super) fn read(file: &str, text: &str) -> Result<Datasets> {
     let mut top = Table::parse(Source { file, text })?;

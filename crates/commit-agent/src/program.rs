@@ -22,6 +22,7 @@ use crate::status::Handle;
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
+    baft_repo::one_heap();
     let cli: Cli = baft_kit::config::parse();
     if let Some(Command::Healthcheck) = cli.command {
         return health::healthcheck(cli.common.admin_addr, "/readyz").into();

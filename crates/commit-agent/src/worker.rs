@@ -10,6 +10,7 @@ use baft_bus::{Code, RequestError};
 use baft_kit::backoff::Backoff;
 use baft_kit::live::Pulse;
 use baft_kit::ready::Condition;
+use baft_kit::rest::Rest;
 use baft_repo::Repo;
 use baft_repo::transport::Transport;
 use tokio::sync::{mpsc, watch};
@@ -35,6 +36,8 @@ pub(crate) enum Notice {
 
 /// Longest sleep without a sign of life.
 const STIR: Duration = Duration::from_secs(5);
+/// The same while it rests: nothing that could be shown changes then without a sign.
+const STIR_AT_REST: Duration = Duration::from_secs(20);
 /// How long local work (capturing a whole tree for the first time on a slow disk) may take before it counts as stuck.
 const LOCAL_WORK: Duration = Duration::from_secs(1800);
 /// How long commits may wait for the remote before that is worth an alarm; also three times the schedule, when that is longer.
@@ -96,17 +99,19 @@ impl Worker {
             return self.once(jobs);
         }
         let mut agenda = Agenda::new(Instant::now());
+        let mut rest = Rest::new(Instant::now());
         loop {
             self.pulse.tick();
             let due = agenda.due().unwrap_or_else(Instant::now);
             let pause = due.saturating_duration_since(Instant::now());
-            match jobs.recv_timeout(pause.min(STIR)) {
+            match jobs.recv_timeout(pause.min(if rest.lasts() { STIR_AT_REST } else { STIR })) {
                 Ok(Job::Stop) => return Ok(()),
                 Ok(Job::Ring(trigger, wait)) => agenda.ring(trigger, Instant::now() + wait),
                 Ok(Job::Refs) if self.branch_moved() => agenda.ring(Trigger::Watch, Instant::now()),
                 Ok(Job::Refs) => {}
                 Ok(Job::Do(work)) => {
                     work(&mut self);
+                    rest.worked(Instant::now());
                     // What it left unfinished: a file that has not rested, a pause that will be over.
                     if let Some(again) = self.state.again.take() {
                         agenda.ring(Trigger::Request, Instant::now() + again);
@@ -121,11 +126,28 @@ impl Worker {
                     let pause = || schedule.pause(chrono::Utc::now(), rand::random());
                     let again = [cycle.next_due, self.watch.instead()].into_iter().flatten().min();
                     agenda.ended(Instant::now(), trigger, pause, again);
+                    rest.worked(Instant::now());
                 }
-                Err(RecvTimeoutError::Timeout) => self.show(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.show();
+                    if rest.begins(Instant::now()) {
+                        self.rest();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
+    }
+
+    /// Gives back what only work needs.
+    fn rest(&mut self) {
+        if let Some(agent) = &mut self.state.agent {
+            agent.rest();
+        }
+        if let Some(Err(error)) = self.state.repo.as_mut().map(Repo::reopen) {
+            tracing::debug!(%error, "the repository cannot be opened anew; the old handle stays");
+        }
+        baft_repo::rest();
     }
 
     /// Opens the clone, for as long as it takes; answers meanwhile that it is not open. Says whether to go on.

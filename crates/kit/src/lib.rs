@@ -20,6 +20,7 @@ pub mod log;
 pub mod metrics;
 pub mod ready;
 mod redact;
+pub mod rest;
 pub mod runtime;
 pub mod schedule;
 pub mod secret;

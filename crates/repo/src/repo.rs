@@ -117,6 +117,15 @@ impl Repo {
         Ok(Self { git, path: path.to_owned(), written: Default::default(), index_seen: Default::default() })
     }
 
+    /// Opens it anew, which lets go of mapped packs and cached objects. What was written through this handle stays remembered.
+    ///
+    /// # Errors
+    /// As for [`Repo::open`]; then the old handle stays.
+    pub fn reopen(&mut self) -> Result<(), RepoError> {
+        self.git = Self::open(&self.path)?.git;
+        Ok(())
+    }
+
     /// Creates an empty bare repository. What is there already is opened.
     ///
     /// # Errors

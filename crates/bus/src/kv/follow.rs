@@ -82,6 +82,9 @@ impl Bucket {
                 if now.created != known.created || now.last < known.last {
                     return Ok(());
                 }
+                if now.last == known.last {
+                    continue;
+                }
             }
             self.look(&mut bell, &mut next, tell).await?;
             known.last = next - 1;

@@ -191,6 +191,14 @@ impl Agent {
         self.hints.clone()
     }
 
+    /// Gives back what only work needs: mapped packs, cached objects, and what looks for secrets.
+    pub fn rest(&mut self) {
+        if let Err(error) = self.repo.reopen() {
+            tracing::debug!(%error, "the repository cannot be opened anew; the old handle stays");
+        }
+        crate::gates::rest();
+    }
+
     /// The sessions that are live on this clone are those of this list, from now on.
     pub fn follow_sessions(&mut self, owners: Owners) {
         self.owners = owners;

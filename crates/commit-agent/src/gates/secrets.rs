@@ -5,7 +5,7 @@
 //! is committed already is out, and a false alarm that a person released must not come back with
 //! every later edit. No message holds any part of what was found.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use regex::bytes::{Regex, RegexSet};
 
@@ -74,20 +74,42 @@ const ALLOWED: [&str; 3] = ["gitleaks:allow", "pragma: allowlist secret", "baft:
 
 struct Patterns {
     set: RegexSet,
-    each: Vec<Regex>,
+    /// Made when the set has found something, which is rare.
+    each: [OnceLock<Option<Regex>>; FORMS.len()],
     named: Regex,
 }
 
-/// The expressions are constants and a test compiles each, so none is missing.
-static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
-    // Bytes, not characters: a file need not be UTF-8 to hold a key.
-    let bytes = |pattern: &str| format!("(?-u:{pattern})");
-    Some(Patterns {
-        set: RegexSet::new(FORMS.iter().map(|(_, form)| bytes(form))).ok()?,
-        each: FORMS.iter().map(|(_, form)| Regex::new(&bytes(form)).ok()).collect::<Option<_>>()?,
-        named: Regex::new(&bytes(NAMED)).ok()?,
-    })
-});
+/// Together they take a megabyte, so they are dropped when there is nothing to do.
+static PATTERNS: Mutex<Option<Arc<Patterns>>> = Mutex::new(None);
+
+impl Patterns {
+    /// The expressions are constants and a test compiles each, so none is missing.
+    fn get() -> Option<Arc<Self>> {
+        let mut kept = PATTERNS.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_none() {
+            *kept = Some(Arc::new(Self {
+                set: RegexSet::new(FORMS.iter().map(|(_, form)| in_bytes(form))).ok()?,
+                each: std::array::from_fn(|_| OnceLock::new()),
+                named: Regex::new(&in_bytes(NAMED)).ok()?,
+            }));
+        }
+        kept.clone()
+    }
+
+    fn form(&self, form: usize) -> Option<&Regex> {
+        self.each[form].get_or_init(|| Regex::new(&in_bytes(FORMS[form].1)).ok()).as_ref()
+    }
+}
+
+/// Bytes, not characters: a file need not be UTF-8 to hold a key.
+fn in_bytes(pattern: &str) -> String {
+    format!("(?-u:{pattern})")
+}
+
+/// Forgets what was made ready for looking; the next look takes two milliseconds more.
+pub(super) fn rest() {
+    *PATTERNS.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
 
 /// What looks like a secret in a file, on which line; `None` when nothing new does.
 pub(super) fn find(path: &str, bytes: &[u8], previous: Option<&[u8]>) -> Option<String> {
@@ -97,9 +119,8 @@ pub(super) fn find(path: &str, bytes: &[u8], previous: Option<&[u8]>) -> Option<
             "files of this name hold keys or passwords; keep it outside the repository, or release it".to_owned(),
         );
     }
-    let Some(patterns) = PATTERNS.as_ref() else {
-        return Some("secrets cannot be looked for; please report this".to_owned());
-    };
+    let broken = || Some("secrets cannot be looked for; please report this".to_owned());
+    let Some(patterns) = Patterns::get() else { return broken() };
     let known = |secret: &[u8]| previous.is_some_and(|previous| contains(previous, secret));
     let mut found: Option<(usize, &str)> = None;
     let mut note = |at: usize, what: &'static str| {
@@ -108,7 +129,8 @@ pub(super) fn find(path: &str, bytes: &[u8], previous: Option<&[u8]>) -> Option<
         }
     };
     for form in patterns.set.matches(bytes) {
-        for captures in patterns.each[form].captures_iter(bytes) {
+        let Some(expression) = patterns.form(form) else { return broken() };
+        for captures in expression.captures_iter(bytes) {
             let Some(secret) = captures.get(1).or_else(|| captures.get(0)) else { continue };
             let text = secret.as_bytes();
             let real = !is_placeholder(text) && (captures.get(1).is_none() || !is_reference(text));
@@ -205,4 +227,20 @@ fn entropy(text: &[u8]) -> f64 {
     }
     let all = text.len() as f64;
     counts.iter().filter(|&&n| n > 0).map(|&n| f64::from(n) / all).map(|p| -p * p.log2()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_can_be_looked_for_also_after_a_rest() {
+        for _ in 0..2 {
+            let patterns = Patterns::get().unwrap();
+            for (form, (what, _)) in FORMS.iter().enumerate() {
+                assert!(patterns.form(form).is_some(), "{what}");
+            }
+            rest();
+        }
+    }
 }

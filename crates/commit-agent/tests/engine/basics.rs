@@ -23,6 +23,25 @@ fn an_edit_is_captured_landed_and_pushed_and_git_sees_a_clean_tree() {
 }
 
 #[test]
+fn after_a_rest_everything_goes_on_as_before() {
+    let mut scene = Scene::new(&[("data/a.yaml", "a: 1\n"), ("data/b.yaml", "b: 1\n")]);
+    let mut agent = scene.open();
+    for round in 2..4 {
+        agent.rest();
+        scene.save("data/a.yaml", &format!("a: {round}\n"));
+        scene.save("data/key.yaml", &format!("key: AKIA{}\n", "QRSTUVWXYZ234567"));
+        let theirs = scene.others_push(&[("data/b.yaml", &format!("b: {round}\n"))]);
+        let done = cycle(&mut agent);
+        assert!(done.pushed.is_some() && done.held.len() == 1, "{done:?}");
+        assert_eq!(scene.on_remote("data/a.yaml"), Some(format!("a: {round}\n")));
+        assert_eq!(scene.read("data/b.yaml"), format!("b: {round}\n"));
+        assert_eq!(scene.git(&["rev-parse", "HEAD^"]), theirs);
+        assert_eq!(scene.on_remote("data/key.yaml"), None);
+    }
+    scene.check();
+}
+
+#[test]
 fn an_empty_remote_gets_its_first_files() {
     let mut scene = Scene::new(&[]);
     let mut agent = scene.open();

@@ -243,6 +243,9 @@ fn scenario_22_a_person_who_collects_garbage_all_the_time_takes_nothing_away() {
         for n in 0..40 {
             scene.save(&format!("d/{n}.yaml"), &format!("n: {n}\n"));
             any_cycle(&mut agent);
+            if n % 4 == 0 {
+                agent.rest();
+            }
         }
         stop.store(true, std::sync::atomic::Ordering::Release);
     });

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use baft_bus::payload::{FailureClass, Trigger};
 use baft_kit::live::Pulse;
 use baft_kit::ready::Condition;
+use baft_kit::rest::Rest;
 use baft_repo::transport::{Remote, Transport};
 use baft_repo::{Checkouts, Oid, Repo, RepoError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -104,6 +105,7 @@ impl Worker {
             max_backoff: self.config.max_backoff,
         };
         let mut agenda = Agenda::new(pace, Instant::now());
+        let mut rest = Rest::new(Instant::now());
         loop {
             self.pulse.tick();
             self.place.store(IDLE, Ordering::SeqCst);
@@ -112,7 +114,11 @@ impl Worker {
             let pause = due.saturating_duration_since(Instant::now());
             if !pause.is_zero() && self.state.upkeep_due && self.waiting.load(Ordering::SeqCst) == 0 {
                 self.upkeep();
+                rest.worked(Instant::now());
                 continue;
+            }
+            if !pause.is_zero() && rest.begins(Instant::now()) {
+                baft_repo::rest();
             }
             match orders.recv_timeout(pause.min(STIR)) {
                 Ok(order) => {
@@ -130,6 +136,9 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= due => {
                     let trigger = agenda.begin(Instant::now());
                     let result = self.look(trigger);
+                    if matches!(result, Ok(Outcome::Published)) {
+                        rest.worked(Instant::now());
+                    }
                     if let Some(end) = self.conclude(&mut agenda, result) {
                         return end;
                     }

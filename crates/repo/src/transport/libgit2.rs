@@ -235,7 +235,12 @@ impl Call {
             Ok(())
         });
         let (wanted, lost) = (specs.to_vec(), Rc::clone(&moved));
+        let over_http = matches!(self.address.scheme, Scheme::Http | Scheme::Https);
         callbacks.push_negotiation(move |updates| {
+            // The connection is open, and what is pushed comes next.
+            if over_http {
+                crate::ffi::send_at_once();
+            }
             for update in updates {
                 let name = update.dst_refname().unwrap_or_default();
                 let Some(spec) = wanted.iter().find(|spec| spec.name == name) else { continue };

@@ -176,18 +176,26 @@ pub fn idle(setting: &Setting) -> Result<Section> {
     let agent = commit_agent(&clone, &repository.url(), Looks::Watching, Some(&nats))?;
     // One edit, so that what is measured has worked before.
     let branch = Tip::of(&repository.remote, "refs/heads/main")?;
-    let before = branch.read()?;
-    Editor::open(clone.join("data/variables.yaml"))?.save(0)?;
-    branch.wait_for_another(&before)?;
-    agent.wait_until_pushed()?;
+    let editor = Editor::open(clone.join("data/variables.yaml"))?;
+    let save = |round| -> Result<Duration> {
+        let (before, began) = (branch.read()?, Instant::now());
+        editor.save(round)?;
+        let seen = branch.wait_for_another(&before)?;
+        agent.wait_until_pushed()?;
+        Ok(seen - began)
+    };
+    save(0)?;
+    let (working, soon) = (memory_of(agent.process.id())?, save(1)?);
     std::thread::sleep(Duration::from_secs(2));
 
-    let rest = Duration::from_secs(if setting.quick { 5 } else { 60 });
+    // It rests after five seconds without work.
+    let rest = Duration::from_secs(if setting.quick { 10 } else { 60 });
     let (id, began) = (agent.process.id(), Instant::now());
     let cpu = cpu_of(id);
     std::thread::sleep(rest);
     let share = (cpu_of(id) - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
     let used = memory_of(id)?;
+    let late = save(2)?;
     let pass = run_child(&mut shell(&repository.clone, "git add -A && git diff --cached --quiet"))?.cpu.as_secs_f64();
 
     let reached = Goal::when(used.resident <= 12 * 1024);
@@ -200,7 +208,14 @@ pub fn idle(setting: &Setting) -> Result<Section> {
         Some(Goal::when(share <= 0.001)),
     );
     section.alone("the shell's pass, processor time", show_seconds(pass), "", None);
-    section.note(format!("After {} s of rest; the agent's peak was {}.", rest.as_secs(), show_mib(used.peak)));
+    section.alone("the first save after the rest, to pushed", show_seconds(late.as_secs_f64()), "", None);
+    section.note(format!(
+        "After {} s of rest; before it the agent's memory was {}, its peak {}, and a save took {}.",
+        rest.as_secs(),
+        show_mib(working.resident),
+        show_mib(used.peak),
+        show_seconds(soon.as_secs_f64())
+    ));
     Ok(section)
 }
 

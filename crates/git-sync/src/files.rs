@@ -9,8 +9,13 @@ use crate::error::Failure;
 /// Creates the file, or makes it new.
 pub(crate) fn touch(path: &Path) -> io::Result<()> {
     parent(path)?;
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    file.set_modified(SystemTime::now())
+    // A new file has the right time already: watchers are told once.
+    match std::fs::OpenOptions::new().create_new(true).append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::OpenOptions::new().append(true).open(path)?.set_modified(SystemTime::now())
+        }
+        created => created.map(drop),
+    }
 }
 
 /// Writes a failure, in kubernetes/git-sync's format. Best effort: it is for watchers, not for us.

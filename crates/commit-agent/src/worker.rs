@@ -36,7 +36,7 @@ pub(crate) enum Notice {
 
 /// Longest sleep without a sign of life.
 const STIR: Duration = Duration::from_secs(5);
-/// The same while it rests: nothing that could be shown changes then without a sign.
+/// The same while it rests.
 const STIR_AT_REST: Duration = Duration::from_secs(20);
 /// How long local work (capturing a whole tree for the first time on a slow disk) may take before it counts as stuck.
 const LOCAL_WORK: Duration = Duration::from_secs(1800);
@@ -80,6 +80,8 @@ pub(crate) struct State {
     said: BTreeMap<String, String>,
     /// When the last cycle wants to be followed by another.
     again: Option<Duration>,
+    /// Nothing that is shown changes by waiting, and the watch tells of everything else.
+    calm: bool,
 }
 
 /// Why the engine cannot be asked.
@@ -108,7 +110,8 @@ impl Worker {
                 Ok(Job::Stop) => return Ok(()),
                 Ok(Job::Ring(trigger, wait)) => agenda.ring(trigger, Instant::now() + wait),
                 Ok(Job::Refs) if self.branch_moved() => agenda.ring(Trigger::Watch, Instant::now()),
-                Ok(Job::Refs) => {}
+                // Somebody else's lock may have come: soon shown.
+                Ok(Job::Refs) => rest.worked(Instant::now()),
                 Ok(Job::Do(work)) => {
                     work(&mut self);
                     rest.worked(Instant::now());
@@ -129,7 +132,9 @@ impl Worker {
                     rest.worked(Instant::now());
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.show();
+                    if !rest.lasts() || !self.state.calm {
+                        self.show();
+                    }
                     if rest.begins(Instant::now()) {
                         self.rest();
                     }
@@ -314,6 +319,8 @@ impl Worker {
                 self.conditions.push.ready_until(since + BACKLOG.max(3 * self.config.schedule.usual()), reason);
             }
         }
+        let waits = engine.index_lock_age.is_some() || engine.oldest_uncaptured.is_some() || engine.blocked.is_some();
+        self.state.calm = self.watch.sees() && engine.unpushed == 0 && !waits;
         self.metrics.show(&engine, self.state.backlog.map(|since| since.elapsed()));
         self.metrics.unannounced.set(i64::try_from(agent.unannounced()).unwrap_or(i64::MAX));
         self.status.send_modify(|status| status.engine = Some(engine));

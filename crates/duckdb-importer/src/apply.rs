@@ -14,7 +14,7 @@ mod update;
 pub(crate) use among::among;
 pub use books::{ErrorRecord, FileRecord, Meta, error_records};
 pub use build::Builder;
-pub use update::{Change, Delta, Gone, NewRow, NewSection, SectionTouch, Touch, update};
+pub use update::{Change, Delta, Gone, NewRow, NewSection, SectionTouch, Touch, Touched, update};
 
 use duckdb::types::{TimeUnit, Value};
 use duckdb::{Appender, Connection, params};

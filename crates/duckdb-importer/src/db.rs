@@ -26,6 +26,15 @@ pub enum Access {
     Read,
 }
 
+/// What a checkpoint does with small row groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowGroups {
+    /// They stay as they are.
+    Leave,
+    /// They become large ones, without the rows that were deleted.
+    Merge,
+}
+
 impl Session {
     /// Opens an instance. Nothing is downloaded or loaded behind our back: without a network an attempt would hang.
     ///
@@ -42,11 +51,10 @@ impl Session {
                 .with("temp_directory", spill.to_string_lossy())?
                 .with("preserve_insertion_order", "true")?;
             let connection = Connection::open_in_memory_with_flags(config)?;
-            // A generation is private until it is published: no log beside it, one checkpoint at the commit. Merging row
-            // groups is left to rebuilds, because it rewrites much text for one changed row. Trying FSST on every column takes
-            // half the time of a checkpoint and saves a twentieth of the file.
+            // A generation is private until it is published: no log beside it, one checkpoint at the commit. Trying FSST on
+            // every column takes half the time of a checkpoint and saves a twentieth of the file.
             connection.execute_batch(
-                "SET wal_autocheckpoint = '0KB'; SET auto_checkpoint_skip_wal_threshold = 0; SET max_vacuum_tasks = 0; \
+                "SET wal_autocheckpoint = '0KB'; SET auto_checkpoint_skip_wal_threshold = 0; \
                  SET disabled_compression_methods = 'fsst,dict_fsst';",
             )?;
             Ok(connection)
@@ -67,6 +75,20 @@ impl Session {
     pub fn use_threads(&self, threads: usize) -> Result<(), ImporterError> {
         let sql = format!("SET threads = {}", threads.max(1));
         self.connection.execute_batch(&sql).map_err(ImporterError::db("choosing the number of threads"))
+    }
+
+    /// What the next checkpoint does with the small row groups that earlier imports left: each costs a little at every
+    /// checkpoint and every reading, and merging them writes whole tables again.
+    ///
+    /// # Errors
+    /// When DuckDB refuses.
+    pub fn row_groups(&self, small: RowGroups) -> Result<(), ImporterError> {
+        let tasks = match small {
+            RowGroups::Leave => 0,
+            RowGroups::Merge => 100,
+        };
+        let sql = format!("SET max_vacuum_tasks = {tasks}");
+        self.connection.execute_batch(&sql).map_err(ImporterError::db("choosing what a checkpoint does"))
     }
 
     /// Attaches a file under a name, without making it the default.

@@ -523,3 +523,27 @@ fn a_copy_waits_for_the_next_change() {
         import_and_compare(&clone, &mut engine, &settings);
     }
 }
+
+#[test]
+fn the_small_row_groups_that_imports_leave_are_merged_every_so_often() {
+    let clone = Clone::new();
+    let write = |edited: usize| {
+        let text = |n: usize| if n < edited { "edited" } else { "as it was" };
+        let entries = (0..20).map(|n| format!("- id: G01-{n:02}\n  description: {}\n", text(n)));
+        clone.write("data/gaps.yaml", &format!("entries:\n{}", entries.collect::<String>()));
+        clone.commit("edit");
+    };
+    write(0);
+    let settings = clone.commits("db");
+    let mut engine = Engine::open(settings.clone()).unwrap();
+    import(&mut engine);
+    let groups = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('entities')";
+    let mut most = 0;
+    for edited in 1..=20 {
+        write(edited);
+        import(&mut engine);
+        most = most.max(ask(&clone.db("db"), groups).parse::<u32>().unwrap());
+    }
+    assert!((2..=9).contains(&most), "{most} row groups at worst after 20 imports");
+    import_and_compare(&clone, &mut engine, &settings);
+}

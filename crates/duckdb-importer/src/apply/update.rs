@@ -113,6 +113,34 @@ pub struct Touch {
     pub path: String,
     /// Its place, past and flags.
     pub dated: DatedRow,
+    /// Which of them changed.
+    pub different: Vec<Touched>,
+}
+
+/// Columns that change together, without the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touched {
+    /// Where in its file the row is.
+    Lines,
+    /// Which file it is in.
+    File,
+    /// The commit it is from.
+    Past,
+    /// Whether it is valid and of the newest version.
+    Flags,
+}
+
+impl Touched {
+    const ALL: [Self; 4] = [Self::Lines, Self::File, Self::Past, Self::Flags];
+
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Lines => &["line_start", "line_end"],
+            Self::File => &["source_path"],
+            Self::Past => &["blob_oid", "commit_oid", "updated_date"],
+            Self::Flags => &["schema_valid", "stale"],
+        }
+    }
 }
 
 /// A section to be added.
@@ -268,20 +296,14 @@ fn touch_rows(connection: &Connection, touched: &[Touch]) -> Result<(), Importer
             .map_err(wrote)?;
     }
     finish(stage)?;
-    // Each column by itself: a column that is not touched is not written again.
+    // Columns that do not change are not written again.
     let mut sql = String::new();
-    for columns in [
-        &["line_start", "line_end"][..],
-        &["source_path"],
-        &["blob_oid", "commit_oid", "updated_date"],
-        &["schema_valid", "stale"],
-    ] {
-        let set = columns.iter().map(|column| format!("{column} = s.{column}")).collect::<Vec<_>>().join(", ");
-        let differ = columns
-            .iter()
-            .map(|column| format!("t.{column} IS DISTINCT FROM s.{column}"))
-            .collect::<Vec<_>>()
-            .join(" OR ");
+    for what in Touched::ALL.into_iter().filter(|what| touched.iter().any(|touch| touch.different.contains(what))) {
+        let list = |each: &dyn Fn(&str) -> String, between: &str| {
+            what.columns().iter().map(|column| each(column)).collect::<Vec<_>>().join(between)
+        };
+        let set = list(&|column| format!("{column} = s.{column}"), ", ");
+        let differ = list(&|column| format!("t.{column} IS DISTINCT FROM s.{column}"), " OR ");
         sql.push_str(&format!(
             "UPDATE entities AS t SET {set} FROM temp.stage_touched AS s WHERE t.docid = s.docid AND ({differ});"
         ));

@@ -7,7 +7,9 @@ use duckdb::Connection;
 use super::read::{DatedRow, Outcome};
 use super::stored::{self, StoredRow};
 use crate::ImporterError;
-use crate::apply::{Change, Delta, FileRecord, Gone, Meta, NewRow, NewSection, SectionTouch, Touch, error_records};
+use crate::apply::{
+    Change, Delta, FileRecord, Gone, Meta, NewRow, NewSection, SectionTouch, Touch, Touched, error_records,
+};
 use baft_dataset::dataset::Datasets;
 use baft_dataset::rows::{FileState, SectionRow};
 
@@ -36,8 +38,9 @@ pub fn entities(
                 Some(before)
                     if before.base.hash == dated.row.row_hash && dataset_of(&before.path) == outcome.dataset =>
                 {
-                    if differs(&before, &dated, path) {
-                        delta.touched.push(Touch { docid: before.docid, path: path.clone(), dated });
+                    let different = different(&before, &dated, path);
+                    if !different.is_empty() {
+                        delta.touched.push(Touch { docid: before.docid, path: path.clone(), dated, different });
                     }
                 }
                 Some(before) => {
@@ -116,12 +119,16 @@ pub fn changed_fields(old: &str, new: &str) -> Vec<String> {
     names.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect()
 }
 
-fn differs(before: &StoredRow, now: &DatedRow, path: &str) -> bool {
-    before.lines != (now.row.line_start, now.row.line_end)
-        || before.path != path
-        || before.schema_valid != now.row.schema_valid
-        || before.base.stale != now.stale
-        || before.base.since != now.since
+fn different(before: &StoredRow, now: &DatedRow, path: &str) -> Vec<Touched> {
+    [
+        (Touched::Lines, before.lines != (now.row.line_start, now.row.line_end)),
+        (Touched::File, before.path != path),
+        (Touched::Past, before.base.since != now.since),
+        (Touched::Flags, before.schema_valid != now.row.schema_valid || before.base.stale != now.stale),
+    ]
+    .into_iter()
+    .filter_map(|(what, differs)| differs.then_some(what))
+    .collect()
 }
 
 /// Fills `delta` with what the sections of the files read now change.

@@ -123,6 +123,11 @@ fn issue(path: &str, line: u32, col: u32, code: &'static str, message: String) -
 }
 
 impl Rules {
+    /// Whether the datasets are those of this version of the declaration; without one, the built-in ones.
+    pub fn are_of(&self, declaration: Option<Oid>) -> bool {
+        self.declaration == declaration && self.declaration_issues.is_empty()
+    }
+
     /// The version of a schema that is in effect.
     #[must_use]
     pub fn schema_blob(&self, path: &str) -> Option<Oid> {

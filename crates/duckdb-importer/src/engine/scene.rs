@@ -111,8 +111,12 @@ impl Scenery {
             }
             _ => Ok(Vec::new()),
         };
-        let (datasets, declaration, declaration_issues) =
-            rules::datasets(declared.map(|(blob, _)| blob), &mut old_declarations, &blobs)?;
+        let declared_blob = declared.map(|(blob, _)| blob);
+        // Compiled patterns are worth keeping. A declaration that cannot be used is looked into again: an older one may be found.
+        let (datasets, declaration, declaration_issues) = match self.rules.are_of(declared_blob) {
+            true => (self.rules.datasets.clone(), declared_blob, Vec::new()),
+            false => rules::datasets(declared_blob, &mut old_declarations, &blobs)?,
+        };
         if datasets.fingerprint() != self.rules.datasets.fingerprint() {
             self.history = None;
             self.tree = None;

@@ -15,7 +15,7 @@ use super::{Engine, Known, Made, compare, pool, report, resolve, seal, stored};
 use crate::ImporterError;
 use crate::apply::{self, Delta, Meta, Micros};
 use crate::daemon::{self, Report};
-use crate::db::Access;
+use crate::db::{Access, RowGroups};
 use crate::generation::{Attempt, FileId, Published, check_alone, check_digest, copy_checked, copy_trusted};
 use crate::source::{Range, WORKTREE};
 use baft_dataset::rows::FileState;
@@ -52,6 +52,7 @@ impl Engine {
         session.use_file(NAME)?;
         // What one edit changes is little, and handing it to other threads costs more than they save.
         session.use_threads(1)?;
+        session.row_groups(row_groups(meta.carried, published.manifest.rows.values().sum()))?;
         let result = self.apply(&plan, &known, meta, now);
         let detached = self.session()?.detach(NAME);
         let (meta, counts, untouched) = result?;
@@ -189,6 +190,15 @@ impl Engine {
         ended.map_err(ImporterError::db("committing"))?;
         self.phases.push(("write", writing.elapsed()));
         Ok((meta, counts, untouched))
+    }
+}
+
+/// Every import leaves a small row group in each table it writes, and each of them costs the imports after it a millisecond or
+/// two. Merging costs by what the file holds: the more rows, the more rarely.
+fn row_groups(carried: u64, rows: u64) -> RowGroups {
+    match carried % (8 + rows / 128) {
+        0 => RowGroups::Merge,
+        _ => RowGroups::Leave,
     }
 }
 

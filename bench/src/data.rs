@@ -120,9 +120,9 @@ pub fn change_one_of_many(remote: &Path, round: usize) -> Result<()> {
 /// Makes one-entity edits in a file of variables and knows how to see them.
 pub struct Editor {
     file: PathBuf,
-    text: String,
-    /// Byte ranges of the lines to replace, with the entity's id.
-    places: Vec<(std::ops::Range<usize>, String)>,
+    lines: Vec<String>,
+    /// Which lines to replace, with the entity's id.
+    places: Vec<(usize, String)>,
 }
 
 /// An edit and how a reader sees it: the query answers `true` once it is there.
@@ -134,31 +134,31 @@ impl Editor {
     pub fn open(file: PathBuf) -> Result<Self> {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let mut places = Vec::new();
-        let (mut id, mut at) = (String::new(), 0);
-        for line in text.split_inclusive('\n') {
+        let lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+        let mut id = String::new();
+        for (at, line) in lines.iter().enumerate() {
             if let Some(found) = line.strip_prefix("- id: ") {
                 found.trim().trim_matches('\'').clone_into(&mut id);
             }
-            let end = at + line.len();
             // Only where the value ends with its line.
-            if line.starts_with("  trend: ") && text[end..].starts_with("  insight:") {
-                places.push((at..end, id.clone()));
+            let next = lines.get(at + 1).is_some_and(|next| next.starts_with("  insight:"));
+            if line.starts_with("  trend: ") && next {
+                places.push((at, id.clone()));
             }
-            at = end;
         }
         if places.is_empty() {
             bail!("{} has no entity that can be edited", file.display());
         }
-        Ok(Self { file, text, places })
+        Ok(Self { file, lines, places })
     }
 
-    /// Saves the file as an editor does, a new file over the old one, with one entity changed.
-    pub fn save(&self, round: usize) -> Result<Edit> {
-        let (range, id) = &self.places[round % self.places.len()];
+    /// Saves the file as an editor does, a new file over the old one, with one more entity changed.
+    pub fn save(&mut self, round: usize) -> Result<Edit> {
+        let (line, id) = &self.places[round % self.places.len()];
         let mark = format!("bench-{round}-end");
-        let text = format!("{}  trend: {mark}\n{}", &self.text[..range.start], &self.text[range.end..]);
+        self.lines[*line] = format!("  trend: {mark}\n");
         let fresh = self.file.with_extension("fresh");
-        fs::write(&fresh, text)?;
+        fs::write(&fresh, self.lines.concat())?;
         fs::rename(&fresh, &self.file)?;
         Ok(Edit { sql: format!("SELECT CAST(contains(content, '{mark}') AS VARCHAR) FROM entities WHERE id = '{id}'") })
     }

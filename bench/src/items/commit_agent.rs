@@ -58,7 +58,7 @@ pub fn save_to_pushed(setting: &Setting) -> Result<Section> {
 fn agent_pushes(repository: &Repository, clone: &Path, url: &str, rounds: usize) -> Result<Samples> {
     let _agent = commit_agent(clone, url, Looks::Watching, None)?;
     let branch = Tip::of(&repository.remote, "refs/heads/main")?;
-    let editor = Editor::open(clone.join("data/variables.yaml"))?;
+    let mut editor = Editor::open(clone.join("data/variables.yaml"))?;
     let mut samples = Samples::default();
     let warm_up = 5;
     for round in 0..rounds + warm_up {
@@ -78,7 +78,7 @@ fn agent_pushes(repository: &Repository, clone: &Path, url: &str, rounds: usize)
 
 fn shell_pushes(repository: &Repository, rounds: usize) -> Result<Samples> {
     git(&repository.clone, &["pull", "--quiet", "--ff-only", "origin", "main"])?;
-    let editor = Editor::open(repository.clone.join("data/variables.yaml"))?;
+    let mut editor = Editor::open(repository.clone.join("data/variables.yaml"))?;
     let mut samples = Samples::default();
     for round in 0..rounds {
         // No edit like the agent's last.
@@ -176,8 +176,8 @@ pub fn idle(setting: &Setting) -> Result<Section> {
     let agent = commit_agent(&clone, &repository.url(), Looks::Watching, Some(&nats))?;
     // One edit, so that what is measured has worked before.
     let branch = Tip::of(&repository.remote, "refs/heads/main")?;
-    let editor = Editor::open(clone.join("data/variables.yaml"))?;
-    let save = |round| -> Result<Duration> {
+    let mut editor = Editor::open(clone.join("data/variables.yaml"))?;
+    let mut save = |round| -> Result<Duration> {
         let (before, began) = (branch.read()?, Instant::now());
         editor.save(round)?;
         let seen = branch.wait_for_another(&before)?;

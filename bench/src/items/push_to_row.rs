@@ -89,7 +89,7 @@ fn ours(setting: &Setting) -> Result<Measured> {
     let _sync = git_sync(&repository.url(), &root, "600s", Some(&nats));
     let _importer = importer(From::GitSync(&root), &workspace, Some(&nats));
     let reader = Reader::new(database(&workspace));
-    let editor = Editor::open(repository.clone.join("data/variables.yaml"))?;
+    let mut editor = Editor::open(repository.clone.join("data/variables.yaml"))?;
 
     let (mut accepted, mut whole) = (Samples::default(), Samples::default());
     let warm_up = 5;
@@ -129,7 +129,7 @@ fn shell_way(setting: &Setting, loader: &str, rounds: usize) -> Result<Measured>
         .arg(loader);
     let _loop = Process::spawn("shell way", command);
     let reader = Reader::new(&database);
-    let editor = Editor::open(repository.clone.join("data/variables.yaml"))?;
+    let mut editor = Editor::open(repository.clone.join("data/variables.yaml"))?;
     let (mut accepted, mut whole) = (Samples::default(), Samples::default());
     for round in 0..rounds {
         // Evenly spread over the timer's period.

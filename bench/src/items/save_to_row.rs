@@ -17,7 +17,7 @@ pub fn run(setting: &Setting) -> Result<Section> {
     let workspace = folder.join("workspace");
     let _importer = importer(From::Files(&repository.clone), &workspace, None);
     let reader = Reader::new(database(&workspace));
-    let editor = Editor::open(repository.clone.join("data/variables.yaml"))?;
+    let mut editor = Editor::open(repository.clone.join("data/variables.yaml"))?;
 
     let mut samples = Samples::default();
     let warm_up = 5;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use baft_bus::{Bus, Identity, NatsArgs};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -89,6 +90,17 @@ impl NatsServer {
     #[must_use]
     pub fn bare_url(&self) -> String {
         format!("nats://{}", self.port.address())
+    }
+
+    /// A client called `test`, after making the streams and buckets.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn client(&self) -> Bus {
+        let me = Identity { name: "test".to_owned(), instance: "1".to_owned(), version: "0.0.0".to_owned() };
+        let bus = Bus::connect_now(&NatsArgs::for_url(&self.url()), me).await.unwrap();
+        baft_bus::topology::ensure(&bus).await.unwrap();
+        bus
     }
 
     /// Every stored event of a type: id and payload, in order.

@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use baft_bus::Bus;
 use baft_bus::payload::{SessionEndResponse, SessionStartResponse};
-use baft_bus::{Bus, Identity, NatsArgs};
 use baft_tests::browser::{Browser, Scripts};
 use baft_tests::nats::NatsServer;
 use baft_tests::ports::Port;
@@ -44,13 +44,6 @@ impl Stage {
     fn url(&self) -> String {
         format!("http://{}/", self.addr())
     }
-
-    async fn bus(&self) -> Bus {
-        let me = Identity { name: "test".to_owned(), instance: "1".to_owned(), version: "0.0.0".to_owned() };
-        let bus = Bus::connect_now(&NatsArgs::for_url(&self.nats.url()), me).await.unwrap();
-        baft_bus::topology::ensure(&bus).await.unwrap();
-        bus
-    }
 }
 
 async fn begin(bus: &Bus, analyst: &str, objective: &str) -> SessionStartResponse {
@@ -69,7 +62,7 @@ async fn begin(bus: &Bus, analyst: &str, objective: &str) -> SessionStartRespons
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_see_sessions_come_and_go_without_loading_the_page_again() {
     let stage = Stage::start(&[]);
-    let bus = stage.bus().await;
+    let bus = stage.nats.client().await;
     let first = begin(&bus, "alice", "Check the <b>gaps</b> of module 3").await;
     let Some(browser) = Browser::start(Scripts::On) else { return };
     browser.open(&stage.url());
@@ -99,7 +92,7 @@ async fn people_see_sessions_come_and_go_without_loading_the_page_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_scripts_the_page_is_a_table_that_loads_itself_again() {
     let stage = Stage::start(&[]);
-    let bus = stage.bus().await;
+    let bus = stage.nats.client().await;
     let session = begin(&bus, "alice", "Look").await;
     // What a program that is no browser gets: everything.
     let (status, page) = web::get(stage.addr(), "/");
@@ -118,7 +111,7 @@ async fn with_a_token_only_who_shows_it_sees_anything() {
     let file = folder.path().join("token");
     std::fs::write(&file, "open-sesame\n").unwrap();
     let stage = Stage::start(&[&format!("--page-token-file={}", file.display())]);
-    let _bus = stage.bus().await;
+    let _bus = stage.nats.client().await;
     for path in ["/", "/live", "/?token=wrong", "/live?token=open-sesame"] {
         assert_eq!(web::get(stage.addr(), path).0, 401, "{path}");
     }
@@ -136,7 +129,7 @@ async fn with_a_token_only_who_shows_it_sees_anything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_says_when_nats_is_away_and_goes_on_when_it_is_back() {
     let mut stage = Stage::start(&[]);
-    let bus = stage.bus().await;
+    let bus = stage.nats.client().await;
     let session = begin(&bus, "alice", "Look").await;
     stage.nats.stop();
     wait_until("the page to say so", SOON, || {

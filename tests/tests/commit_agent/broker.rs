@@ -7,7 +7,7 @@ use baft_tests::git::git;
 use baft_tests::{GitRemote, NatsServer, wait_until, wait_until_async};
 use serde_json::{Value, json};
 
-use crate::support::{Desk, SOON, client, newest, wait_for_file, wait_for_remote};
+use crate::support::{Desk, SOON, newest, wait_for_file, wait_for_remote};
 
 /// Waits until the remote's newest commit is announced as pushed.
 async fn announced(nats: &NatsServer, remote: &GitRemote) -> Vec<(String, Value)> {
@@ -22,7 +22,7 @@ async fn announced(nats: &NatsServer, remote: &GitRemote) -> Vec<(String, Value)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_commit_is_announced_once_when_made_and_once_when_pushed() {
     let nats = NatsServer::start();
-    let _bus = client(&nats).await;
+    let _bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let desk = Desk::new();
     let _agent = desk.ready(&remote.url(), &[&format!("--nats-url={}", nats.url())]);
@@ -47,7 +47,7 @@ async fn every_commit_is_announced_once_when_made_and_once_when_pushed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_away_gets_everything_later_and_nothing_twice() {
     let mut nats = NatsServer::start();
-    let _bus = client(&nats).await;
+    let _bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let desk = Desk::new();
     let args = format!("--nats-url={}", nats.url());
@@ -80,7 +80,7 @@ async fn a_broker_that_is_away_gets_everything_later_and_nothing_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_git_sync_saw_is_brought_in_at_once() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let desk = Desk::new();
     let _agent = desk.ready(&remote.url(), &[&format!("--nats-url={}", nats.url())]);

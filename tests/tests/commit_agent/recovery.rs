@@ -6,7 +6,7 @@ use std::process::Command;
 use baft_tests::git::git;
 use baft_tests::{GitRemote, NatsServer, Process, bin, process, wait_until};
 
-use crate::support::{Desk, SOON, client, on_remote, wait_for_file, wait_for_remote};
+use crate::support::{Desk, SOON, on_remote, wait_for_file, wait_for_remote};
 
 /// A desk, its remote, its broker, and an agent at work.
 struct Table {
@@ -21,7 +21,7 @@ const FILES: &[(&str, &str)] = &[("data/a.yaml", "a: first\n"), ("data/b.yaml", 
 impl Table {
     async fn new(files: &[(&str, &str)], args: &[&str]) -> Self {
         let nats = NatsServer::start();
-        let _bus = client(&nats).await;
+        let _bus = nats.client().await;
         let (remote, _) = GitRemote::with_files(files);
         let desk = Desk::new();
         let url = format!("--nats-url={}", nats.url());

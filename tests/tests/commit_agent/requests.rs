@@ -6,7 +6,7 @@ use baft_tests::git::git;
 use baft_tests::{GitRemote, NatsServer, wait_until};
 use serde_json::{Value, json};
 
-use crate::support::{Desk, SOON, answering, ask, client, newest, on_remote, wait_for_file, wait_for_remote};
+use crate::support::{Desk, SOON, answering, ask, newest, on_remote, wait_for_file, wait_for_remote};
 
 /// The watch is off: only what is asked happens.
 const ASKED: &[&str] = &["--watch=false"];
@@ -22,7 +22,7 @@ fn epoch(revision: u64) -> Option<Epoch> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_commits_in_the_sessions_name_and_answers_what_it_did() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, _) = GitRemote::with_files(&[("data/a.yaml", "a: 1\n"), ("data/b.yaml", "b: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &["--quiet=30s", "--max-wait=60s"]));
@@ -55,7 +55,7 @@ async fn a_run_commits_in_the_sessions_name_and_answers_what_it_did() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_is_refused_with_what_would_be_right_and_changes_nothing() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("data/a.yaml", "a: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &[]));
@@ -99,7 +99,7 @@ async fn nonsense_is_refused_with_what_would_be_right_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_overtaken_epoch_is_refused_also_after_a_restart_and_captured_all_the_same() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, _) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let args = with(&url, &[]);
@@ -129,7 +129,7 @@ async fn an_overtaken_epoch_is_refused_also_after_a_restart_and_captured_all_the
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pull_check_and_status_tell_how_clone_and_remote_compare() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &[]));
@@ -154,7 +154,7 @@ async fn pull_check_and_status_tell_how_clone_and_remote_compare() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pull_with_a_real_conflict_says_where_the_local_version_is() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, _) = GitRemote::with_files(&[("notes.txt", "one\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &["--quiet=0s"]));
@@ -177,7 +177,7 @@ async fn a_pull_with_a_real_conflict_says_where_the_local_version_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_files_wait_for_a_word_and_held_ones_go_when_released() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let names: Vec<String> = (0..20).map(|n| format!("data/{n}.yaml")).collect();
     let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "a: 1\n")).collect();
     let (remote, first) = GitRemote::with_files(&files);
@@ -217,7 +217,7 @@ const GAPS: &str = "# The open questions.\nentries:\n- id: G01-01   # first\n  d
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_by_request_changes_what_it_names_and_no_other_byte() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("data/gaps.yaml", GAPS)]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &[]));
@@ -252,7 +252,7 @@ async fn an_edit_by_request_changes_what_it_names_and_no_other_byte() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_require_principal_only_those_who_say_who_they_are_change_anything() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, _) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &with(&url, &["--require-principal"]));

@@ -7,7 +7,7 @@ use baft_tests::git::git;
 use baft_tests::{GitRemote, NatsServer, wait_until_async};
 use serde_json::{Value, json};
 
-use crate::support::{Desk, SOON, answering, ask, client, newest, on_remote, wait_for_remote};
+use crate::support::{Desk, SOON, answering, ask, newest, on_remote, wait_for_remote};
 
 /// Writes a record as the registry does; its epoch.
 async fn record(bus: &Bus, id: &str, state: SessionState, claims: &[&str]) -> Epoch {
@@ -47,7 +47,7 @@ fn last_of(remote: &GitRemote, path: &str, format: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_saved_belongs_to_the_only_session_there_is_and_after_its_end_to_nobody() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, _) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &[&url]);
@@ -73,7 +73,7 @@ async fn what_is_saved_belongs_to_the_only_session_there_is_and_after_its_end_to
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_analysts_on_one_clone_get_exactly_their_edits_under_their_own_names() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, _) =
         GitRemote::with_files(&[("ann/x.yaml", "x: 1\n"), ("bob/x.yaml", "x: 1\n"), ("both.yaml", "b: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
@@ -111,7 +111,7 @@ async fn two_analysts_on_one_clone_get_exactly_their_edits_under_their_own_names
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_went_on_elsewhere_or_is_over_or_is_somebody_elses_changes_nothing() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
     let (desk, url) = (Desk::new(), format!("--nats-url={}", nats.url()));
     let _agent = desk.ready(&remote.url(), &[&url, "--watch=false"]);

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use baft_bus::{Bus, Identity, NatsArgs, RequestError};
+use baft_bus::{Bus, RequestError};
 use baft_tests::git::{command, git};
-use baft_tests::{GitRemote, NatsServer, Port, Process, wait_until, wait_until_async, web};
+use baft_tests::{GitRemote, Port, Process, wait_until, wait_until_async, web};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -155,14 +155,6 @@ pub fn wait_for_file(desk: &Desk, file: &str, text: &str) {
 /// The remote's newest commit, by a format of `git log`.
 pub fn newest(remote: &GitRemote, format: &str) -> String {
     git(&remote.bare(), &["log", "-1", &format!("--format={format}"), "main"])
-}
-
-/// A client of the broker, with the streams made.
-pub async fn client(nats: &NatsServer) -> Bus {
-    let me = Identity { name: "test".to_owned(), instance: "1".to_owned(), version: "0.0.0".to_owned() };
-    let bus = Bus::connect_now(&NatsArgs::for_url(&nats.url()), me).await.unwrap();
-    baft_bus::topology::ensure(&bus).await.unwrap();
-    bus
 }
 
 /// Waits until the agent called `desk` answers.

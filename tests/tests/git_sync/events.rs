@@ -4,19 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use baft_bus::payload::{GitPushed, GitStatus, GitSyncRequest, GitSyncResponse};
-use baft_bus::{Bus, Identity, NatsArgs};
 use baft_tests::{GitRemote, NatsServer, wait_until, wait_until_async};
 use serde_json::Value;
 
 use crate::support::{Place, SOON};
-
-/// A client of the broker, with the streams made.
-pub async fn client(nats: &NatsServer) -> Bus {
-    let me = Identity { name: "test".to_owned(), instance: "1".to_owned(), version: "0.0.0".to_owned() };
-    let bus = Bus::connect_now(&NatsArgs::for_url(&nats.url()), me).await.unwrap();
-    baft_bus::topology::ensure(&bus).await.unwrap();
-    bus
-}
 
 /// Ranges join up, ids are unique, and the last range ends at `head`.
 pub fn check_ranges(events: &[(String, Value)], head: &str) {
@@ -40,7 +31,7 @@ pub async fn wait_for_event(nats: &NatsServer, commit: &str) -> Vec<(String, Val
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_publication_is_announced_with_what_changed() {
     let nats = NatsServer::start();
-    let _bus = client(&nats).await;
+    let _bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("a", "1"), ("gone", "1")]);
     let place = Place::new();
     let nats_url = nats.url();
@@ -78,7 +69,7 @@ async fn every_publication_is_announced_with_what_changed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_and_pushes_make_it_look_and_answer() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("a", "1")]);
     let place = Place::new();
     let _process = place.start_with(&remote.url(), &["--period=1h"], &[("NATS_URL", &nats.url())]);
@@ -165,7 +156,7 @@ async fn a_broker_that_comes_late_goes_and_comes_back_hears_of_everything() {
     }
     assert_eq!(place.get("/readyz").0, 200, "works without the broker");
     nats.restart();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let events = wait_for_event(&nats, &last).await;
     assert_eq!(events.len(), 4);
     check_ranges(&events, &last);
@@ -193,7 +184,7 @@ async fn a_broker_that_comes_late_goes_and_comes_back_hears_of_everything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_journal_announces_what_is_published_once_more() {
     let nats = NatsServer::start();
-    let _bus = client(&nats).await;
+    let _bus = nats.client().await;
     let (remote, first) = GitRemote::with_files(&[("a", "1")]);
     let place = Place::new();
     let url = nats.url();

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use baft_tests::luck::{Luck, variable};
 use baft_tests::{GitRemote, NatsServer};
 
-use crate::events::{check_ranges, client, wait_for_event};
+use crate::events::{check_ranges, wait_for_event};
 use crate::support::{Place, collect, files};
 
 type Tree = BTreeMap<String, (String, String)>;
@@ -52,7 +52,7 @@ async fn readers_and_consumers_never_notice_a_crash() {
     let mut luck = Luck::new(seed);
 
     let nats = NatsServer::start();
-    let _bus = client(&nats).await;
+    let _bus = nats.client().await;
     let remote = GitRemote::new();
     let trees: Trees = Arc::default();
     let mut number = 0;

@@ -4,19 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use baft_bus::payload::{Empty, ImportRunRequest, ImportRunResponse, ImportStatus};
-use baft_bus::{Bus, Identity, NatsArgs};
 use baft_tests::{NatsServer, wait_until_async};
 use serde_json::Value;
 
 use crate::support::{Place, SOON, gaps, remote};
-
-/// A client of the broker, with the streams made.
-pub async fn client(nats: &NatsServer) -> Bus {
-    let me = Identity { name: "test".to_owned(), instance: "1".to_owned(), version: "0.0.0".to_owned() };
-    let bus = Bus::connect_now(&NatsArgs::for_url(&nats.url()), me).await.unwrap();
-    baft_bus::topology::ensure(&bus).await.unwrap();
-    bus
-}
 
 /// Every stored event of the importer: kind, id and payload, in order.
 pub async fn stored(nats: &NatsServer, stream: &str) -> Vec<(String, String, Value)> {
@@ -57,7 +48,7 @@ pub async fn wait_for_announced(nats: &NatsServer, last: u64) -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_import_now_and_tell_how_things_are() {
     let nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let remote = remote("one");
     let place = Place::new();
     let url = nats.url();
@@ -81,7 +72,7 @@ async fn requests_import_now_and_tell_how_things_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_published_without_a_broker_is_announced_when_there_is_one() {
     let mut nats = NatsServer::start();
-    let bus = client(&nats).await;
+    let bus = nats.client().await;
     let remote = remote("one");
     let place = Place::new();
     let url = nats.url();

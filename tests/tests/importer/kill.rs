@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use baft_tests::NatsServer;
 use baft_tests::luck::{Luck, variable};
 
-use crate::events::{client, wait_for_announced};
+use crate::events::wait_for_announced;
 use crate::support::{Place, gaps, look, remote};
 
 /// Opens what the link shows, over and over. Every state is checked to be whole, and none is older than the one before.
@@ -31,7 +31,7 @@ async fn readers_and_consumers_never_notice_a_crash() {
     let mut luck = Luck::new(seed);
 
     let nats = NatsServer::start();
-    let _bus = client(&nats).await;
+    let _bus = nats.client().await;
     let remote = remote("commit 0");
     let place = Place::new();
     let url = nats.url();

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use baft_bus::payload::*;
-use baft_bus::{Bus, Code, Identity, NatsArgs, RequestError, RequestOptions, topology};
+use baft_bus::{Code, RequestError, RequestOptions};
 use baft_tests::{NatsServer, Port, Process, nats, wait_until_async};
 use serde_json::{Value, json};
 
@@ -43,9 +43,7 @@ async fn a_full_disk_is_an_answer_in_time_and_after_a_restart_with_room_everythi
         // It would reserve no more than there is, and the streams may grow to more.
         config.replace("sync_interval: always", "sync_interval: always\n  max_file_store: 100GB")
     });
-    let me = Identity { name: "test".to_owned(), instance: "1".to_owned(), version: "0.0.0".to_owned() };
-    let bus = Bus::connect_now(&NatsArgs::for_url(&server.url()), me).await.unwrap();
-    topology::ensure(&bus).await.unwrap();
+    let bus = server.client().await;
     let admin = Port::lease().address().to_string();
     let args = ["--admin-addr", &admin, "--sync-check", "0s"];
     let mut registry = Process::spawn_bin("session-registry", args, &[("NATS_URL", &server.url())]);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use baft_bus::payload::*;
-use baft_bus::{Bus, Identity, NatsArgs, RequestError, topology};
+use baft_bus::{Bus, RequestError};
 use baft_tests::git::git;
 use baft_tests::{GitRemote, NatsServer, Port, Process, wait_until_async};
 use serde::Serialize;
@@ -28,9 +28,7 @@ impl Fleet {
     /// Every daemon, ready.
     pub async fn start() -> Self {
         let nats = NatsServer::start();
-        let me = Identity { name: "test".to_owned(), instance: "1".to_owned(), version: "0.0.0".to_owned() };
-        let bus = Bus::connect_now(&NatsArgs::for_url(&nats.url()), me).await.unwrap();
-        topology::ensure(&bus).await.unwrap();
+        let bus = nats.client().await;
         let (remote, _) =
             GitRemote::with_files(&[("data/gaps.yaml", "entries:\n- id: G01-01\n  description: Wells\n")]);
         let folder = tempfile::Builder::new().prefix("baft-sessions-").tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use async_nats::ServerAddr;
 use baft_kit::Secret;
+use baft_kit::config::ConfigError;
 use clap::builder::BoolishValueParser;
 
 use crate::auth::Source;
@@ -81,6 +82,15 @@ impl NatsArgs {
     /// [`BusError::Config`] or [`BusError::Credentials`], naming the flag or file.
     pub fn check(&self) -> Result<(), BusError> {
         if self.enabled() { self.target().map(drop) } else { Ok(()) }
+    }
+
+    /// [`Self::check`] for a program that is starting.
+    ///
+    /// # Errors
+    /// The same, as an error of `--nats-url`.
+    pub fn checked(&self) -> Result<(), ConfigError> {
+        let url = self.nats_url.as_deref().unwrap_or_default();
+        self.check().map_err(|error| ConfigError::new("--nats-url", url, error.to_string()))
     }
 
     /// Host and port of every server, without connecting.

@@ -38,7 +38,7 @@ pub mod topology;
 
 pub use announce::{Announcer, Ledger, LedgerError, Outgoing};
 pub use args::NatsArgs;
-pub use connection::{Bus, Identity, Link, unusable};
+pub use connection::{Bus, Identity, Link, connect_if_named, drain, unusable};
 pub use consume::{Consumer, ConsumerSpec, Reject};
 pub use daemon::{Context, Heard};
 pub use error::BusError;

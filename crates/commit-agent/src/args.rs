@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use baft_bus::NatsArgs;
-use baft_kit::config::{CommonArgs, bytes, duration, switch};
+use baft_kit::config::{CommonArgs, DaemonCommand, bytes, duration, switch};
 use baft_repo::access::{AccessArgs, with_own_variables};
 
 /// Keeps one working clone and its remote in step: captures every finished edit, commits it, brings upstream in, and pushes
@@ -41,14 +41,7 @@ pub struct Cli {
     pub common: CommonArgs,
     /// What to do instead of working.
     #[command(subcommand)]
-    pub command: Option<Command>,
-}
-
-/// What else the program can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
-pub enum Command {
-    /// Ask a running commit-agent's admin server (BAFT_ADMIN_ADDR) whether it is ready
-    Healthcheck,
+    pub command: Option<DaemonCommand>,
 }
 
 /// What it looks after.

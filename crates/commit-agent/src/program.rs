@@ -1,18 +1,17 @@
 //! The binary: from the command line to an exit code.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use baft_bus::{Bus, Identity};
+use baft_bus::Identity;
 use baft_kit::admin::Admin;
-use baft_kit::config::ConfigError;
+use baft_kit::config::{ConfigError, DaemonCommand};
 use baft_kit::metrics::Metrics as Registry;
 use baft_kit::ready::Readiness;
 use baft_kit::shutdown::Shutdown;
 use baft_kit::{Exit, health, log, runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{Cli, Command};
+use crate::args::Cli;
 use crate::config::{Config, Runs};
 use crate::daemon::{Context, Daemon};
 use crate::engine::Trigger;
@@ -24,33 +23,20 @@ use crate::status::Handle;
 pub fn main() -> ExitCode {
     baft_repo::one_heap();
     let cli: Cli = baft_kit::config::parse();
-    if let Some(Command::Healthcheck) = cli.command {
+    if let Some(DaemonCommand::Healthcheck) = cli.command {
         return health::healthcheck(cli.common.admin_addr, "/readyz").into();
     }
-    let config = match Config::from_cli(&cli) {
+    let checked = Config::from_cli(&cli).and_then(|config| cli.nats.checked().map(|()| config));
+    let config = match checked {
         Ok(config) => config,
         Err(error) => return error.report().into(),
     };
-    if let Err(error) = cli.nats.check() {
-        return ConfigError::new("--nats-url", cli.nats.nats_url.as_deref().unwrap_or_default(), error.to_string())
-            .report()
-            .into();
-    }
     // One worker beside the main thread and the engine's: there is little to do at once.
-    runtime::run("commit-agent", 1, async move {
-        match run(cli, config).await {
-            Ok(exit) => exit,
-            Err(error) => {
-                tracing::error!("{error}");
-                error.exit()
-            }
-        }
-    })
+    runtime::run_or_say("commit-agent", 1, run(cli, config), AgentError::exit)
 }
 
 async fn run(cli: Cli, config: Config) -> Result<Exit, AgentError> {
-    let log = log::init(&cli.common)
-        .map_err(|error| ConfigError::new("--log-level", &cli.common.log_level, error.to_string()))?;
+    let log = log::init(&cli.common)?;
     let shutdown = Shutdown::install(cli.common.shutdown_grace)
         .map_err(|error| AgentError::io("installing the signal handlers for", "SIGTERM", error))?;
     let settings = &config.settings;
@@ -62,10 +48,7 @@ async fn run(cli: Cli, config: Config) -> Result<Exit, AgentError> {
         instance: settings.agent.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let bus = match cli.nats.enabled() {
-        true => Some(Bus::connect(&cli.nats, me, Some(&registry)).await?),
-        false => None,
-    };
+    let bus = baft_bus::connect_if_named(&cli.nats, me, &registry).await?;
     let context = Context {
         metrics: registry.clone(),
         readiness: readiness.clone(),
@@ -89,13 +72,7 @@ async fn run(cli: Cli, config: Config) -> Result<Exit, AgentError> {
         result = daemon.finished() => result,
         error = baft_bus::unusable(bus.as_ref()) => Err(error.into()),
     };
-    let exit = shutdown
-        .finish(async {
-            if let Some(bus) = bus {
-                bus.drain(Duration::from_secs(2)).await;
-            }
-        })
-        .await;
+    let exit = shutdown.finish(baft_bus::drain(bus)).await;
     result.map(|()| exit)
 }
 

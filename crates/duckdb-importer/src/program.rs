@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use baft_bus::{Bus, Identity};
+use baft_bus::Identity;
 use baft_kit::admin::Admin;
 use baft_kit::config::{CommonArgs, ConfigError};
 use baft_kit::metrics::Metrics as Registry;
@@ -74,9 +74,8 @@ fn say(text: std::fmt::Arguments<'_>) {
 }
 
 fn run(common: CommonArgs, args: RunArgs) -> ExitCode {
-    if let Err(error) = args.nats.check() {
-        let url = args.nats.nats_url.as_deref().unwrap_or_default();
-        return ConfigError::new("--nats-url", url, error.to_string()).report().into();
+    if let Err(error) = args.nats.checked() {
+        return error.report().into();
     }
     // One worker beside the main and the importing thread: there is little to do at once.
     runtime::run("duckdb-importer", 1, async move { finish(daemon(common, args).await) })
@@ -84,24 +83,14 @@ fn run(common: CommonArgs, args: RunArgs) -> ExitCode {
 
 async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError> {
     let settings = args.settings()?;
-    let log =
-        log::init(&common).map_err(|error| ConfigError::new("--log-level", &common.log_level, error.to_string()))?;
+    let log = log::init(&common)?;
     let signals = ImporterError::io("install signal handlers for", std::path::Path::new("SIGTERM"));
     let shutdown = Shutdown::install(common.shutdown_grace).map_err(signals)?;
     tracing::info!(build = %crate::BUILD, source = ?settings.source, workspace = %settings.publish.dir.display(), "starting");
     let registry = Registry::new("duckdb_importer", crate::BUILD);
     let readiness = Readiness::new();
-    let bus = match args.nats.enabled() {
-        true => Some(
-            Bus::connect(
-                &args.nats,
-                Identity::of_this_host("duckdb-importer", env!("CARGO_PKG_VERSION")),
-                Some(&registry),
-            )
-            .await?,
-        ),
-        false => None,
-    };
+    let me = Identity::of_this_host("duckdb-importer", env!("CARGO_PKG_VERSION"));
+    let bus = baft_bus::connect_if_named(&args.nats, me, &registry).await?;
     let context = Context {
         metrics: registry.clone(),
         readiness: readiness.clone(),
@@ -123,13 +112,7 @@ async fn daemon(common: CommonArgs, args: RunArgs) -> Result<Exit, ImporterError
         } => Ok(()),
         error = baft_bus::unusable(bus.as_ref()) => Err(error.into()),
     };
-    let exit = shutdown
-        .finish(async {
-            if let Some(bus) = bus {
-                bus.drain(Duration::from_secs(2)).await;
-            }
-        })
-        .await;
+    let exit = shutdown.finish(baft_bus::drain(bus)).await;
     result.map(|()| exit)
 }
 
@@ -147,8 +130,7 @@ fn look_on_hangup(daemon: &Daemon) -> Result<(), ImporterError> {
 
 /// A command that does its work and ends.
 fn once(common: &CommonArgs, work: impl FnOnce() -> Result<Exit, ImporterError>) -> Result<Exit, ImporterError> {
-    let _log =
-        log::init(common).map_err(|error| ConfigError::new("--log-level", &common.log_level, error.to_string()))?;
+    let _log = log::init(common)?;
     baft_repo::init(&baft_repo::Settings::default()).map_err(ImporterError::repo("starting"))?;
     work()
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use baft_bus::NatsArgs;
-use baft_kit::config::{CommonArgs, duration, switch};
+use baft_kit::config::{CommonArgs, DaemonCommand, duration, switch};
 use baft_repo::access::AccessArgs;
 
 /// Publishes every commit of a git remote as a complete, read-only folder behind one link that flips in one step
@@ -48,14 +48,7 @@ pub struct Cli {
     pub common: CommonArgs,
     /// What to do instead of syncing.
     #[command(subcommand)]
-    pub command: Option<Command>,
-}
-
-/// What else the program can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
-pub enum Command {
-    /// Ask a running git-sync's admin server (BAFT_ADMIN_ADDR) whether it is ready
-    Healthcheck,
+    pub command: Option<DaemonCommand>,
 }
 
 /// What is followed.

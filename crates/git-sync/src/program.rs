@@ -1,12 +1,11 @@
 //! The binary: from the command line to an exit code.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
+use baft_bus::Identity;
 use baft_bus::payload::Trigger;
-use baft_bus::{Bus, Identity};
 use baft_kit::admin::Admin;
-use baft_kit::config::ConfigError;
+use baft_kit::config::{ConfigError, DaemonCommand};
 use baft_kit::metrics::Metrics as Registry;
 use baft_kit::ready::Readiness;
 use baft_kit::shutdown::Shutdown;
@@ -14,7 +13,7 @@ use baft_kit::{Exit, health, log, runtime};
 use clap::CommandFactory;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{Cli, Command};
+use crate::args::Cli;
 use crate::config::Config;
 use crate::daemon::{Context, Daemon};
 use crate::error::SyncError;
@@ -26,7 +25,7 @@ use crate::{compat, http};
 pub fn main() -> ExitCode {
     baft_repo::one_heap();
     let mut cli: Cli = baft_kit::config::parse();
-    if let Some(Command::Healthcheck) = cli.command {
+    if let Some(DaemonCommand::Healthcheck) = cli.command {
         return health::healthcheck(cli.common.admin_addr, "/readyz").into();
     }
     if cli.other.man {
@@ -39,33 +38,20 @@ pub fn main() -> ExitCode {
         cli.common.log_level = format!("info,baft_git_sync={own},baft_repo={own}");
     }
     let checked = compat::check(&cli.other).and_then(|notices| Ok((notices, Config::from_cli(&cli)?)));
+    let checked = checked.and_then(|checked| cli.nats.checked().map(|()| checked));
     let (notices, config) = match checked {
         Ok(checked) => checked,
         Err(error) => return error.report().into(),
     };
-    if let Err(error) = cli.nats.check() {
-        return ConfigError::new("--nats-url", cli.nats.nats_url.as_deref().unwrap_or_default(), error.to_string())
-            .report()
-            .into();
-    }
     if cli.publish.group_write {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o002));
     }
     // One worker beside the main thread and the git thread: there is little to do at once.
-    runtime::run("git-sync", 1, async move {
-        match run(cli, config, &notices).await {
-            Ok(exit) => exit,
-            Err(error) => {
-                tracing::error!("{error}");
-                error.exit()
-            }
-        }
-    })
+    runtime::run_or_say("git-sync", 1, run(cli, config, &notices), SyncError::exit)
 }
 
 async fn run(cli: Cli, config: Config, notices: &[String]) -> Result<Exit, SyncError> {
-    let log = log::init(&cli.common)
-        .map_err(|error| ConfigError::new("--log-level", &cli.common.log_level, error.to_string()))?;
+    let log = log::init(&cli.common)?;
     let shutdown = Shutdown::install(cli.common.shutdown_grace)
         .map_err(|error| SyncError::io("installing the signal handlers for", "SIGTERM", error))?;
     tracing::info!(build = %crate::BUILD, repo = config.shown_repo(), reference = %config.target, root = %config.root.display(), "starting");
@@ -75,13 +61,8 @@ async fn run(cli: Cli, config: Config, notices: &[String]) -> Result<Exit, SyncE
     let signals = sync_signals(cli.schedule.sync_on_signal.as_deref())?;
     let registry = Registry::new("git_sync", crate::BUILD);
     let readiness = Readiness::new();
-    let bus = match cli.nats.enabled() {
-        true => Some(
-            Bus::connect(&cli.nats, Identity::of_this_host("git-sync", env!("CARGO_PKG_VERSION")), Some(&registry))
-                .await?,
-        ),
-        false => None,
-    };
+    let me = Identity::of_this_host("git-sync", env!("CARGO_PKG_VERSION"));
+    let bus = baft_bus::connect_if_named(&cli.nats, me, &registry).await?;
     let context = Context {
         metrics: registry.clone(),
         readiness: readiness.clone(),
@@ -110,13 +91,7 @@ async fn run(cli: Cli, config: Config, notices: &[String]) -> Result<Exit, SyncE
         result = daemon.finished() => result,
         error = baft_bus::unusable(bus.as_ref()) => Err(error.into()),
     };
-    let exit = shutdown
-        .finish(async {
-            if let Some(bus) = bus {
-                bus.drain(Duration::from_secs(2)).await;
-            }
-        })
-        .await;
+    let exit = shutdown.finish(baft_bus::drain(bus)).await;
     result.map(|()| exit)
 }
 

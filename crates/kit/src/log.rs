@@ -8,7 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
-use crate::config::{CommonArgs, LogFormat};
+use crate::config::{CommonArgs, ConfigError, LogFormat};
 
 pub use crate::redact::redact_url;
 
@@ -53,9 +53,10 @@ impl LogHandle {
 /// Starts the log of this process. A second call gives the handle of the first.
 ///
 /// # Errors
-/// The filter is not understood.
-pub fn init(args: &CommonArgs) -> Result<LogHandle, LogError> {
-    let filter = parse_filter(&args.log_level)?;
+/// The filter is not understood: `--log-level` is named.
+pub fn init(args: &CommonArgs) -> Result<LogHandle, ConfigError> {
+    let filter = parse_filter(&args.log_level)
+        .map_err(|error| ConfigError::new("--log-level", &args.log_level, error.to_string()))?;
     if let Some(handle) = PROCESS.get() {
         return Ok(handle.clone());
     }

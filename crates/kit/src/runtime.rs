@@ -1,5 +1,6 @@
 //! The tokio runtime of a daemon: few threads, little memory.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::process::ExitCode;
 
@@ -17,6 +18,21 @@ pub fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or(host);
     name.trim().to_owned()
+}
+
+/// [`run`] for work that may fail: the error is logged, and `code` gives the exit code that fits it.
+pub fn run_or_say<E: Display>(
+    name: &str,
+    worker_threads: usize,
+    work: impl Future<Output = Result<Exit, E>>,
+    code: impl Fn(&E) -> Exit,
+) -> ExitCode {
+    run(name, worker_threads, async move {
+        work.await.unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            code(&error)
+        })
+    })
 }
 
 /// Runs a daemon to its end on `worker_threads` threads (two suit every Baft daemon) and gives its exit code.

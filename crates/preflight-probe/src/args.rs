@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use baft_bus::NatsArgs;
-use baft_kit::config::{CommonArgs, ConfigError, duration};
+use baft_kit::config::{CommonArgs, ConfigError, DaemonCommand, duration};
 
 use crate::custom;
 use crate::scene::{Actors, DEFAULT_MODEL, Profile, Scene};
@@ -34,14 +34,7 @@ pub struct Cli {
     pub common: CommonArgs,
     /// What to do instead of probing.
     #[command(subcommand)]
-    pub command: Option<Command>,
-}
-
-/// What else the program can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
-pub enum Command {
-    /// Ask a running preflight-probe's admin server (BAFT_ADMIN_ADDR) whether it is ready
-    Healthcheck,
+    pub command: Option<DaemonCommand>,
 }
 
 /// How the probe runs.

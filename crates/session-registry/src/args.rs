@@ -7,7 +7,7 @@ use std::time::Duration;
 use baft_bus::NatsArgs;
 use baft_bus::subject::is_token;
 use baft_kit::SecretFile;
-use baft_kit::config::{CommonArgs, ConfigError, duration};
+use baft_kit::config::{CommonArgs, ConfigError, DaemonCommand, duration};
 
 use crate::page::PageSettings;
 use crate::settings::{Limits, Patience, Settings};
@@ -33,14 +33,7 @@ pub struct Cli {
     pub common: CommonArgs,
     /// What to do instead of working.
     #[command(subcommand)]
-    pub command: Option<Command>,
-}
-
-/// What else the program can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
-pub enum Command {
-    /// Ask a running session-registry's admin server (BAFT_ADMIN_ADDR) whether it is ready
-    Healthcheck,
+    pub command: Option<DaemonCommand>,
 }
 
 /// How sessions are treated.

@@ -1,17 +1,16 @@
 //! The binary: from the command line to an exit code.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use baft_bus::{Bus, Identity};
 use baft_kit::admin::Admin;
-use baft_kit::config::ConfigError;
+use baft_kit::config::{ConfigError, DaemonCommand};
 use baft_kit::metrics::Metrics as Registry;
 use baft_kit::ready::Readiness;
 use baft_kit::shutdown::Shutdown;
 use baft_kit::{Exit, health, log, runtime};
 
-use crate::args::{Cli, Command};
+use crate::args::Cli;
 use crate::daemon::{Context, Daemon};
 use crate::error::RegistryError;
 use crate::page::{Page, PageSettings};
@@ -21,35 +20,25 @@ use crate::settings::Settings;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli: Cli = baft_kit::config::parse();
-    if let Some(Command::Healthcheck) = cli.command {
+    if let Some(DaemonCommand::Healthcheck) = cli.command {
         return health::healthcheck(cli.common.admin_addr, "/readyz").into();
     }
     let checked = cli.settings().and_then(|settings| {
-        let url = cli.nats.nats_url.as_deref().unwrap_or_default();
         if !cli.nats.enabled() {
-            return Err(ConfigError::new("--nats-url", url, RegistryError::NoNats.to_string()));
+            return Err(ConfigError::new("--nats-url", "", RegistryError::NoNats.to_string()));
         }
-        cli.nats.check().map_err(|error| ConfigError::new("--nats-url", url, error.to_string()))?;
+        cli.nats.checked()?;
         Ok((settings, cli.sessions.page()?))
     });
     let (settings, page) = match checked {
         Ok(checked) => checked,
         Err(error) => return error.report().into(),
     };
-    runtime::run("session-registry", 2, async move {
-        match run(cli, settings, page).await {
-            Ok(exit) => exit,
-            Err(error) => {
-                tracing::error!("{error}");
-                error.exit()
-            }
-        }
-    })
+    runtime::run_or_say("session-registry", 2, run(cli, settings, page), RegistryError::exit)
 }
 
 async fn run(cli: Cli, settings: Settings, page: Option<PageSettings>) -> Result<Exit, RegistryError> {
-    let log = log::init(&cli.common)
-        .map_err(|error| ConfigError::new("--log-level", &cli.common.log_level, error.to_string()))?;
+    let log = log::init(&cli.common)?;
     let shutdown = Shutdown::install(cli.common.shutdown_grace)
         .map_err(|source| RegistryError::Io { what: "installing the signal handlers", source })?;
     tracing::info!(build = %crate::BUILD, "starting");
@@ -80,6 +69,6 @@ async fn run(cli: Cli, settings: Settings, page: Option<PageSettings>) -> Result
         result = daemon.finished() => result,
         error = bus.failed() => Err(error.into()),
     };
-    let exit = shutdown.finish(async { bus.drain(Duration::from_secs(2)).await }).await;
+    let exit = shutdown.finish(baft_bus::drain(Some(bus))).await;
     result.map(|()| exit)
 }

@@ -139,7 +139,7 @@ fn start_log(filter: &str) -> Result<(), Failure> {
         shutdown_grace: std::time::Duration::ZERO,
         print_config: false,
     };
-    baft_kit::log::init(&args).map(drop).map_err(|error| Failure::config(format!("--log-level: {error}")))
+    baft_kit::log::init(&args).map(drop).map_err(|error| Failure::config(error.to_string()))
 }
 
 /// While it lives, standard error goes to the log file: the daemons' logs, a library's complaints and a panic's report,

@@ -22,6 +22,13 @@ use crate::secret::Secret;
 pub use error::ConfigError;
 pub use values::{address, bytes, duration, log_filter, show_duration, switch};
 
+/// What else a daemon's program can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+pub enum DaemonCommand {
+    /// Ask the admin server of the one that is running (BAFT_ADMIN_ADDR) whether it is ready
+    Healthcheck,
+}
+
 /// What every daemon can be told. Flatten it into the daemon's own arguments.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Common options")]

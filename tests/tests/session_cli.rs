@@ -199,3 +199,33 @@ fn a_session_that_was_taken_over_is_refused_and_held_files_are_named_before_the_
     assert!(git(&office.remote.bare(), &["show", "main:data/gaps.yaml"]).contains("First"));
     assert!(office.up.terminate(SOON).success(), "{}", office.up.logs());
 }
+
+#[test]
+fn a_watch_tells_that_others_pushed_whoever_asked_and_what_becomes_of_it() {
+    let office = Office::open();
+    office.ok(&["start", "--session-id", "mine"]);
+    // It beats once, so what it says later it has heard.
+    let mut watch = Process::spawn("watch", office.command(&["watch", "--every", "10m"]));
+    wait_until("the first beat", SOON, || watch.stdout().contains("mine: active").then_some(()));
+    // It listens a moment later: others push until it is noticed.
+    let mut pushed = 0;
+    wait_until("the push to be noticed", SOON, || {
+        pushed += 1;
+        office.remote.commit(&[("data/gaps.yaml", &gaps(&[("G01-01", &format!("Theirs {pushed}"))]))]);
+        let asked = office.as_sara(&["sync-check"]);
+        assert_eq!(asked.code, 0, "{asked:#?}");
+        let commits = if pushed == 1 { "1 new commit".to_owned() } else { format!("{pushed} new commits") };
+        let says = format!("mine: session.sync_checked: Framework has {commits} from remote. Run `baft session sync`");
+        let until = Instant::now() + Duration::from_secs(2);
+        while !watch.stdout().contains(&says) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        watch.stdout().contains(&says).then_some(())
+    });
+    office.ok(&["sync"]);
+    for what in ["mine: git.synced: ", "mine: import.published: generation "] {
+        wait_until(what, SOON, || watch.stdout().contains(what).then_some(()));
+    }
+    watch.signal(rustix::process::Signal::INT);
+    assert!(watch.wait(SOON).success(), "{}", watch.logs());
+}

@@ -22,8 +22,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 /// A half-open connection is noticed after two to three of these (the library's default would take three minutes).
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long closing the connection may take at the end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(10);
 
 /// [`Bus::failed`] of a daemon that may work without a broker; then it never resolves.
@@ -31,24 +29,6 @@ pub async fn unusable(bus: Option<&Bus>) -> BusError {
     match bus {
         Some(bus) => bus.failed().await,
         None => std::future::pending().await,
-    }
-}
-
-/// [`Bus::connect`] for a daemon that works alone when no server is named.
-///
-/// # Errors
-/// As [`Bus::connect`].
-pub async fn connect_if_named(args: &NatsArgs, identity: Identity, metrics: &Metrics) -> Result<Option<Bus>, BusError> {
-    match args.enabled() {
-        true => Bus::connect(args, identity, Some(metrics)).await.map(Some),
-        false => Ok(None),
-    }
-}
-
-/// [`Bus::drain`] for a daemon that may work without a broker, at its end.
-pub async fn drain(bus: Option<Bus>) {
-    if let Some(bus) = bus {
-        bus.drain(LAST_WORDS).await;
     }
 }
 

@@ -6,8 +6,10 @@ use baft_kit::metrics::Metrics;
 use baft_kit::ready::Readiness;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::Bus;
+use crate::args::NatsArgs;
+use crate::connection::{Bus, Identity};
 use crate::consume::subscribe_live;
+use crate::error::BusError;
 use crate::event::{DecodeError, RawEvent};
 use crate::payload::{DaemonStarted, DaemonStopping};
 
@@ -15,6 +17,26 @@ use crate::payload::{DaemonStarted, DaemonStopping};
 const CONNECTED: Duration = Duration::from_secs(30);
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// How long closing the connection may take at the end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// [`Bus::connect`] for a daemon that works alone when no server is named.
+///
+/// # Errors
+/// As [`Bus::connect`].
+pub async fn connect_if_named(args: &NatsArgs, identity: Identity, metrics: &Metrics) -> Result<Option<Bus>, BusError> {
+    match args.enabled() {
+        true => Bus::connect(args, identity, Some(metrics)).await.map(Some),
+        false => Ok(None),
+    }
+}
+
+/// [`Bus::drain`] for a daemon that may work without a broker, at its end.
+pub async fn drain(bus: Option<Bus>) {
+    if let Some(bus) = bus {
+        bus.drain(DRAIN).await;
+    }
+}
 
 /// What a daemon shares with the process it runs in.
 #[derive(Clone, Debug)]

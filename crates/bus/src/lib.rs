@@ -38,9 +38,9 @@ pub mod topology;
 
 pub use announce::{Announcer, Ledger, LedgerError, Outgoing};
 pub use args::NatsArgs;
-pub use connection::{Bus, Identity, Link, connect_if_named, drain, unusable};
+pub use connection::{Bus, Identity, Link, unusable};
 pub use consume::{Consumer, ConsumerSpec, Reject};
-pub use daemon::{Context, Heard};
+pub use daemon::{Context, Heard, connect_if_named, drain};
 pub use error::BusError;
 pub use event::{Event, Payload, RawEvent};
 pub use metrics::register_metrics;

@@ -175,9 +175,8 @@ pub fn rules(prefix: &Prefix, user: &User) -> Rules {
             grant.announces(&["preflight.changed"]);
             grant.serves(&["preflight.run", "preflight.status"]);
             grant.asks(&["git.status", "import.status", "session.list", "commit.*.check", "commit.*.status"]);
-            grant.publish(&["$JS.API.STREAM.INFO.*", "$SRV.PING", "$SRV.INFO", "$SRV.STATS"]);
-            // How far consumers are behind.
-            grant.publish(&["$JS.API.CONSUMER.LIST.*"]);
+            grant.publish(&["$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.LIST.*"]);
+            grant.publish(&["$SRV.PING", "$SRV.INFO", "$SRV.STATS"]);
             // Its canary: a key of one word that nobody else uses.
             grant.writes_keys("REQUESTS", "*");
         }

@@ -93,7 +93,7 @@ pub(crate) fn one_heap() {
     }
 }
 
-/// Lets go of the pages of the program's own file that were brought in to start and to work: the kernel maps sixteen for each that is touched.
+/// Lets go of the pages of the program's own file, and of libraries it is linked with, that were brought in to start and to work: the kernel maps sixteen for each that is touched.
 /// They stay in the page cache, from where those that are used again come back without reading.
 pub(crate) fn release_program() {
     let (Ok(program), Ok(maps)) = (std::fs::read_link("/proc/self/exe"), std::fs::read_to_string("/proc/self/smaps"))
@@ -102,7 +102,7 @@ pub(crate) fn release_program() {
     };
     for range in maps::unchanged(&maps, program.as_os_str()) {
         let length = range.end - range.start;
-        // SAFETY: a part of the program as it was loaded, which stays where it is for as long as the process lives; private, not writable and
+        // SAFETY: a part of the program or of a linked library as it was loaded, which stays where it is for as long as the process lives; private, not writable and
         // without a page that differs from the file (relocated data, a debugger's breakpoints), so that the file has everything that is dropped.
         unsafe {
             libc::madvise(std::ptr::with_exposed_provenance_mut(range.start), length, libc::MADV_DONTNEED);

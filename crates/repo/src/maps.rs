@@ -3,7 +3,10 @@
 use std::ffi::OsStr;
 use std::ops::Range;
 
-/// Where a file is mapped just as it is: private, not writable, and no page was ever written to.
+/// Libraries that a program is linked with: they are there before it begins and as long as it lives.
+const LINKED: [&str; 5] = ["libc.so.", "libm.so.", "libgcc_s.so.", "libz.so.", "ld-linux-"];
+
+/// Where a program's file or a library it is linked with is mapped just as it is: private, not writable, and no page was ever written to.
 pub(crate) fn unchanged(smaps: &str, file: &OsStr) -> Vec<Range<usize>> {
     let Some(file) = file.to_str() else { return Vec::new() };
     let mut found = Vec::new();
@@ -30,7 +33,8 @@ fn head(line: &str, file: &str) -> Option<Option<Range<usize>>> {
     let (mode, rest) = rest.split_once(' ')?;
     // Offset, device and inode; the name may have spaces.
     let name = rest.splitn(4, ' ').nth(3).unwrap_or_default().trim_start();
-    Some((matches!(mode, "r-xp" | "r--p") && name == file).then_some(start..end))
+    let library = name.rsplit_once('/').is_some_and(|(_, name)| LINKED.iter().any(|linked| name.starts_with(linked)));
+    Some((matches!(mode, "r-xp" | "r--p") && (name == file || library)).then_some(start..end))
 }
 
 #[cfg(test)]
@@ -52,6 +56,8 @@ Anonymous:             0 kB
 Anonymous:             0 kB
 7f00-8000 r-xp 00000000 fe:00 43                         /lib/libc.so.6
 Anonymous:             0 kB
+8000-8080 r-xp 00000000 fe:00 43                         /lib/libnss_dns.so.2
+Anonymous:             0 kB
 8000-8100 r--s 00000000 fe:00 44                         /opt/baft/git sync
 Anonymous:             0 kB
 VmFlags: rd mr
@@ -59,8 +65,8 @@ VmFlags: rd mr
 
     #[test]
     fn only_what_is_just_as_in_the_file_is_found() {
-        assert_eq!(unchanged(MAPS, OsStr::new("/opt/baft/git sync")), [0x5500..0x5600, 0x5600..0x5700]);
-        assert!(unchanged(MAPS, OsStr::new("/opt/baft/git")).is_empty());
+        assert_eq!(unchanged(MAPS, OsStr::new("/opt/baft/git sync")), [0x5500..0x5600, 0x5600..0x5700, 0x7f00..0x8000]);
+        assert_eq!(unchanged(MAPS, OsStr::new("/opt/baft/git")).len(), 1, "only the library");
         assert!(unchanged("", OsStr::new("")).is_empty());
     }
 

@@ -73,7 +73,7 @@ impl Call {
             self.require_path()?;
             return work(&self);
         }
-        if matches!(self.address.scheme, Scheme::Http | Scheme::Https) {
+        if self.over_http() {
             crate::ffi::trust_system();
         }
         let (deadline, shown) = (self.deadline, self.shown.clone());
@@ -120,6 +120,10 @@ impl Call {
         callbacks.transfer_progress(move |_| !deadline.passed());
         callbacks.sideband_progress(move |_| !deadline.passed());
         callbacks
+    }
+
+    fn over_http(&self) -> bool {
+        matches!(self.address.scheme, Scheme::Http | Scheme::Https)
     }
 
     fn redirects(&self) -> RemoteRedirect {
@@ -170,7 +174,16 @@ impl Call {
             return Ok(report);
         }
         let mut remote = git.remote_anonymous(&self.remote.url).map_err(fail)?;
-        remote.fetch(refspecs, Some(&mut self.fetch_options()), Some("git-sync: fetch")).map_err(fail)?;
+        let mut options = self.fetch_options();
+        if self.over_http() && self.cookie.is_none() {
+            // In two steps, to have the connection between them; it is used on.
+            let mut connection =
+                remote.connect_auth(Direction::Fetch, Some(self.callbacks()), Some(proxy())).map_err(fail)?;
+            crate::ffi::send_at_once();
+            connection.remote().fetch(refspecs, Some(&mut options), Some("git-sync: fetch")).map_err(fail)?;
+        } else {
+            remote.fetch(refspecs, Some(&mut options), Some("git-sync: fetch")).map_err(fail)?;
+        }
         let stats = remote.stats();
         let (objects, bytes) = (stats.received_objects(), stats.received_bytes() as u64);
         Ok(FetchReport { objects, bytes, refs: remote.list().map_err(fail)?.iter().map(advertised).collect() })
@@ -235,7 +248,7 @@ impl Call {
             Ok(())
         });
         let (wanted, lost) = (specs.to_vec(), Rc::clone(&moved));
-        let over_http = matches!(self.address.scheme, Scheme::Http | Scheme::Https);
+        let over_http = self.over_http();
         callbacks.push_negotiation(move |updates| {
             // The connection is open, and what is pushed comes next.
             if over_http {

@@ -48,7 +48,7 @@ pub fn release_memory() {
 }
 
 /// [`release_memory`], and of the program itself keeps only what is used from now on. For daemons that have nothing to do for a while: what comes
-/// next is some hundred microseconds slower.
+/// next is a little slower.
 pub fn rest() {
     ffi::release_memory();
     ffi::release_program();

@@ -106,7 +106,7 @@ fn in_bytes(pattern: &str) -> String {
     format!("(?-u:{pattern})")
 }
 
-/// Forgets what was made ready for looking; the next look takes two milliseconds more.
+/// Forgets what was made ready for looking; the next look makes it anew.
 pub(super) fn rest() {
     *PATTERNS.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }

@@ -122,6 +122,14 @@ impl GitHttp {
         self.state().fault = fault;
     }
 
+    /// Closes the connections there are, those of requests that hang among them.
+    pub fn cut(&self) {
+        let mut state = self.shared.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for connection in state.connections.drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Ask for this user and password from now on; nothing asks for none.
     pub fn require_login(&self, login: Option<(&str, &str)>) {
         self.state().login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
@@ -152,13 +160,8 @@ impl GitHttp {
 impl Drop for GitHttp {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        {
-            let state = self.shared.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            self.shared.wake.notify_all();
-            for connection in &state.connections {
-                let _ = connection.shutdown(Shutdown::Both);
-            }
-        }
+        self.cut();
+        self.shared.wake.notify_all();
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         if let Some(listener) = self.listener.take() {
             let _ = listener.join();

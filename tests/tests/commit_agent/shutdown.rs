@@ -48,19 +48,28 @@ fn a_remote_that_hangs_does_not_keep_it_from_capturing_within_its_time() {
 
 #[test]
 fn what_is_saved_while_the_remote_hangs_is_committed_all_the_same() {
-    let (remote, _) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
-    let http = remote.serve_http();
-    let desk = Desk::new();
-    let _agent = desk.ready(&http.url(), &["--git-timeout=120s"]);
-    http.fault(Fault::Hang);
-    desk.save("a.yaml", "a: 2\n");
-    wait_until("the commit", SOON, || (git(&desk.clone(), &["show", "main:a.yaml"]) == "a: 2").then_some(()));
-    let began = Instant::now();
-    desk.save("a.yaml", "a: 3\n");
-    wait_until("the next", SOON, || (git(&desk.clone(), &["show", "main:a.yaml"]) == "a: 3").then_some(()));
-    assert!(began.elapsed() < Duration::from_secs(15), "not when the conversation is given up");
-    http.fault(Fault::None);
-    wait_for_remote(&remote, "a.yaml", "a: 3\n");
+    for fault in [Fault::Hang, Fault::HangInPush] {
+        let (remote, _) = GitRemote::with_files(&[("a.yaml", "a: 1\n")]);
+        let http = remote.serve_http();
+        let desk = Desk::new();
+        let agent = desk.ready(&http.url(), &["--git-timeout=120s"]);
+        let committed = |text: &str| {
+            wait_until("the commit", SOON, || (git(&desk.clone(), &["show", "main:a.yaml"]) == text).then_some(()));
+        };
+        http.fault(fault);
+        desk.save("a.yaml", "a: 2\n");
+        committed("a: 2");
+        let began = Instant::now();
+        for text in ["a: 3", "a: 4"] {
+            desk.save("a.yaml", &format!("{text}\n"));
+            committed(text);
+        }
+        assert!(began.elapsed() < Duration::from_secs(25), "{fault:?}: not when the conversation is given up");
+        http.fault(Fault::None);
+        http.cut();
+        wait_for_remote(&remote, "a.yaml", "a: 4\n");
+        drop(agent);
+    }
 }
 
 #[test]

@@ -237,7 +237,11 @@ impl Agent {
             return Ok(Input::Raced);
         }
         failpoint::hit("push.before").map_err(fault)?;
-        let answer = match self.try_push(branch, upstream) {
+        // What is pushed is named by its commit, so the branch may go on from it.
+        self.meanwhile = Meanwhile::Land;
+        let answer = self.try_push(branch, upstream);
+        self.meanwhile = Meanwhile::Capture;
+        let answer = match answer {
             Ok(answer) => answer,
             Err(fault) if fault.class == Class::Race => return Ok(self.lost_race()),
             Err(fault) => return Err(fault),
@@ -245,7 +249,8 @@ impl Agent {
         failpoint::hit("push.after").map_err(fault)?;
         if answer.rejected.is_none() {
             self.pushed(upstream, branch)?;
-            return Ok(Input::Done);
+            // What landed while the remote took its time goes after it.
+            return if self.branch()? == branch { Ok(Input::Done) } else { self.push() };
         }
         match classify(&answer) {
             Refusal::Race => Ok(self.lost_race()),

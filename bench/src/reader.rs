@@ -13,6 +13,10 @@ pub struct Reader {
     database: PathBuf,
 }
 
+/// Which file is published; by default none is known.
+#[derive(Default)]
+pub struct Published(Option<(PathBuf, u64)>);
+
 impl Reader {
     pub fn new(database: impl Into<PathBuf>) -> Self {
         Self { database: database.into() }
@@ -23,10 +27,16 @@ impl Reader {
         ask(&self.database, sql)
     }
 
-    /// Returns the moment at which a new connection had read `wanted`; opens again whenever another file is published.
-    pub fn wait_for(&self, sql: &str, wanted: &str, deadline: Duration) -> Result<Instant> {
+    /// What is published now. Taken before an edit, it spares the waiting reader from opening what cannot have it yet.
+    pub fn published(&self) -> Published {
+        Published(identity(&self.database))
+    }
+
+    /// Returns the moment at which a new connection had read `wanted`; opens whenever something else than `seen` is
+    /// published.
+    pub fn wait_for(&self, seen: Published, sql: &str, wanted: &str, deadline: Duration) -> Result<Instant> {
         let until = Instant::now() + deadline;
-        let mut seen = None;
+        let Published(mut seen) = seen;
         let mut last = String::new();
         while Instant::now() < until {
             let now = identity(&self.database);

@@ -84,10 +84,11 @@ fn measure(setting: &Setting, folder: &Path, source: &Path, file: &str) -> Resul
         if round == 3 {
             before = phases(&daemon)?;
         }
+        let before = reader.published();
         let began = Instant::now();
         client.import()?;
         let answered = Instant::now();
-        let seen = reader.wait_for(&edit.sql, "true", Duration::from_secs(60))?;
+        let seen = reader.wait_for(before, &edit.sql, "true", Duration::from_secs(60))?;
         if round >= 3 {
             published.push(answered - began);
             row.push(seen - began);

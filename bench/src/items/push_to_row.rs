@@ -10,7 +10,7 @@ use super::Setting;
 use crate::child::git;
 use crate::data::{Editor, Repository, python, script};
 use crate::fleet::{Client, From, database, git_sync, importer};
-use crate::reader::Reader;
+use crate::reader::{Published, Reader};
 use crate::report::{Goal, Section};
 use crate::stats::{Samples, show_seconds};
 
@@ -96,11 +96,12 @@ fn ours(setting: &Setting) -> Result<Measured> {
     for round in 0..setting.rounds(100) + warm_up {
         let edit = editor.save(round)?;
         let commit = repository.commit(&format!("Round {round}"))?;
+        let before = reader.published();
         let began = Instant::now();
         repository.push()?;
         let pushed = Instant::now();
         client.pushed(&repository.url(), &commit);
-        let seen = reader.wait_for(&edit.sql, "true", PATIENCE)?;
+        let seen = reader.wait_for(before, &edit.sql, "true", PATIENCE)?;
         if round >= warm_up {
             accepted.push(seen - pushed);
             whole.push(seen - began);
@@ -139,7 +140,7 @@ fn shell_way(setting: &Setting, loader: &str, rounds: usize) -> Result<Measured>
         let began = Instant::now();
         repository.push()?;
         let pushed = Instant::now();
-        let seen = reader.wait_for(&edit.sql, "true", PATIENCE)?;
+        let seen = reader.wait_for(Published::default(), &edit.sql, "true", PATIENCE)?;
         accepted.push(seen - pushed);
         whole.push(seen - began);
     }

@@ -22,9 +22,10 @@ pub fn run(setting: &Setting) -> Result<Section> {
     let mut samples = Samples::default();
     let warm_up = 5;
     for round in 0..setting.rounds(100) + warm_up {
+        let before = reader.published();
         let began = Instant::now();
         let edit = editor.save(round)?;
-        let seen = reader.wait_for(&edit.sql, "true", Duration::from_secs(30))?;
+        let seen = reader.wait_for(before, &edit.sql, "true", Duration::from_secs(30))?;
         if round >= warm_up {
             samples.push(seen - began);
         }

@@ -9,7 +9,8 @@ REPO ?=
 WORKSPACE ?=
 TOOLS ?= $(or $(BAFT_TOOLS),$(CURDIR)/.tools)
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
-PROFILE ?= release
+# How programs are built for this machine: quick, release or dev.
+PROFILE ?= quick
 UP ?=
 BENCH ?=
 ROUNDS ?= 200
@@ -24,8 +25,8 @@ export BAFT_PYTHON14 := $(TOOLS)/venv14/bin/python
 # Binaries find the library through their own rpath; this is for tests and for tools moved later.
 export LD_LIBRARY_PATH := $(TOOLS)/libduckdb$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-BUILD_FLAGS := $(if $(filter release,$(PROFILE)),--release,)
-OUTPUT := $(TARGET)/$(if $(filter release,$(PROFILE)),release,debug)
+BUILD_FLAGS := --profile $(PROFILE)
+OUTPUT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 ##@ Use
 

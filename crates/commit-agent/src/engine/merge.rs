@@ -1,6 +1,7 @@
 //! Bringing two histories together in memory: nothing here touches a ref, the index or a file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use baft_dataset::dataset::Datasets;
 use baft_dataset::merge::{Merged, merge as merge_data};
@@ -23,11 +24,11 @@ pub(super) struct Trees {
 pub(super) const DECLARATION: &str = "baft-import.toml";
 
 /// The declaration of a tree; the built-in one when there is none or it cannot be read.
-pub(super) fn datasets(repo: &Repo, tree: Oid) -> Datasets {
-    let read = || -> Option<Datasets> {
+pub(super) fn datasets(repo: &Repo, tree: Oid) -> Arc<Datasets> {
+    let read = || -> Option<Arc<Datasets>> {
         let text = file_of(repo, tree, DECLARATION)?;
         match Datasets::parse(DECLARATION, &String::from_utf8_lossy(&text)) {
-            Ok(datasets) => Some(datasets),
+            Ok(datasets) => Some(Arc::new(datasets)),
             Err(error) => {
                 tracing::warn!(%error, "the declaration of the data cannot be read: merging by the built-in one");
                 None

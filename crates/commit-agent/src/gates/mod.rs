@@ -9,7 +9,7 @@ mod junk;
 mod secrets;
 mod whole;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use baft_dataset::dataset::{CONFIG_FILE, Datasets};
 use baft_repo::RepoPath;
@@ -31,7 +31,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { max_file_bytes: 50 * 1024 * 1024, max_deleted_percent: 20, datasets: built_in() }
+        Self { max_file_bytes: 50 * 1024 * 1024, max_deleted_percent: 20, datasets: Datasets::built_in() }
     }
 }
 
@@ -40,17 +40,11 @@ impl Policy {
     /// has none. A declaration that cannot be used leaves the last good one in force.
     pub fn declare(&mut self, declaration: Option<&[u8]>) {
         match declaration.map(|bytes| Datasets::parse(CONFIG_FILE, &String::from_utf8_lossy(bytes))) {
-            None => self.datasets = built_in(),
+            None => self.datasets = Datasets::built_in(),
             Some(Ok(datasets)) => self.datasets = Arc::new(datasets),
             Some(Err(_)) => {}
         }
     }
-}
-
-/// What is declared where nothing is; one for all, because its expressions take a fifth of a megabyte.
-fn built_in() -> Arc<Datasets> {
-    static BUILT_IN: OnceLock<Arc<Datasets>> = OnceLock::new();
-    Arc::clone(BUILT_IN.get_or_init(|| Arc::new(Datasets::built_in())))
 }
 
 /// Why a file is held back.

@@ -104,7 +104,7 @@ pub fn run_check(root: &Path, only: &[PathBuf]) -> Result<CheckReport, ImporterE
 
 /// The datasets, and what is wrong with their declaration. One that cannot be used counts as absent, as in an import
 /// that never saw a good one.
-fn declared(root: &Path) -> Result<(Datasets, Vec<Issue>), ImporterError> {
+fn declared(root: &Path) -> Result<(Arc<Datasets>, Vec<Issue>), ImporterError> {
     let path = root.join(CONFIG_FILE);
     let text = match std::fs::read(&path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -112,7 +112,7 @@ fn declared(root: &Path) -> Result<(Datasets, Vec<Issue>), ImporterError> {
         Err(error) => return Err(ImporterError::io("read", &path)(error)),
     };
     Ok(match Datasets::parse(CONFIG_FILE, &text) {
-        Ok(datasets) => (datasets, Vec::new()),
+        Ok(datasets) => (Arc::new(datasets), Vec::new()),
         Err(error) => {
             let message = format!("{}; the built-in datasets are used instead", error.message);
             (Datasets::built_in(), vec![file_issue(CONFIG_FILE, error.line, 1, "declaration-unusable", message)])

@@ -48,7 +48,7 @@ pub type Declared = (Arc<Datasets>, Option<Oid>, Vec<Issue>);
 
 /// Finds the datasets in effect.
 pub fn datasets(now: Option<Oid>, versions: &mut Versions<'_>, blobs: &Blobs<'_>) -> Result<Declared, ImporterError> {
-    let Some(blob) = now else { return Ok((Arc::new(Datasets::built_in()), None, Vec::new())) };
+    let Some(blob) = now else { return Ok((Datasets::built_in(), None, Vec::new())) };
     let parse = |blob| -> Result<_, ImporterError> {
         let bytes = blobs(blob)?;
         Ok(Datasets::parse(CONFIG_FILE, &String::from_utf8_lossy(&bytes)))
@@ -63,7 +63,7 @@ pub fn datasets(now: Option<Oid>, versions: &mut Versions<'_>, blobs: &Blobs<'_>
             return Ok((Arc::new(datasets), Some(older), issues));
         }
     }
-    Ok((Arc::new(Datasets::built_in()), None, issues))
+    Ok((Datasets::built_in(), None, issues))
 }
 
 /// Finds the schemas in effect. `compiled` remembers them between imports.

@@ -48,7 +48,7 @@ impl Scenery {
             Source::Worktree { clone } => Some(Scanner::new(clone)),
             Source::Git { .. } => None,
         };
-        let datasets = Arc::new(Datasets::built_in());
+        let datasets = Datasets::built_in();
         Self {
             source: settings.source.clone(),
             strict: settings.strict,

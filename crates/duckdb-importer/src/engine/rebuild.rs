@@ -14,7 +14,7 @@ use super::update::NAME;
 use super::{Engine, Made, Progress, pool, resolve};
 use crate::ImporterError;
 use crate::apply::{Builder, ErrorRecord, FileRecord, Meta, Micros, entity_document, error_records, section_document};
-use crate::db::Access;
+use crate::db::{Access, RowGroups};
 use crate::generation::Attempt;
 use crate::search::Document;
 use crate::tables;
@@ -45,6 +45,7 @@ impl Engine {
         session.attach(attempt.db(), NAME, Access::Create)?;
         session.use_file(NAME)?;
         session.use_threads(threads)?;
+        session.row_groups(RowGroups::Leave)?;
         let connection = session.connection();
         let written = fill(connection, &mut self.scenery, &paths, meta, threads, &progress).and_then(|meta| {
             if old_meta.is_some() { tell_changes(connection, meta) } else { count_all(connection, meta) }

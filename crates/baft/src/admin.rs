@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::{InitArgs, NatsUsersArgs};
 use crate::failure::Failure;
-use crate::output::Out;
+use crate::output::{Out, print};
 use crate::reach;
 use crate::workspace::Workspace;
 
@@ -67,10 +67,7 @@ pub fn nats_users(args: &NatsUsersArgs) -> Result<(), Failure> {
     let asked: Vec<&str> = args.users.iter().map(String::as_str).collect();
     let asked = if asked.is_empty() { DAEMONS.to_vec() } else { asked };
     let users = asked.into_iter().map(nats_user).collect::<Result<Vec<_>, _>>()?;
-    let mut out = Out::new();
-    out.line(authorization(&args.nats_subject_prefix, &users).trim_end())?;
-    out.flush()?;
-    Ok(())
+    print(authorization(&args.nats_subject_prefix, &users).trim_end())
 }
 
 fn nats_user(text: &str) -> Result<(User, Proof), Failure> {

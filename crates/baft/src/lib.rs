@@ -111,7 +111,5 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut command = clap::Command::new("baft").args(full.get_arguments().cloned()).subcommands(shown);
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "baft", &mut script);
-    let mut out = output::Out::new();
-    out.line(String::from_utf8_lossy(&script).trim_end())?;
-    out.flush()
+    output::print(String::from_utf8_lossy(&script).trim_end())
 }

@@ -121,6 +121,16 @@ impl Default for Out {
     }
 }
 
+/// Prints a line at once.
+///
+/// # Errors
+/// As [`Out::line`].
+pub fn print(line: &str) -> Result<(), Failure> {
+    let mut out = Out::new();
+    out.line(line)?;
+    out.flush()
+}
+
 /// A remark beside the output, on standard error.
 pub fn note(text: &str) {
     // A note nobody can read is no reason to fail.

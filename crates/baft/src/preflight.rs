@@ -12,7 +12,7 @@ use baft_preflight_probe::{Broker, Fleet, Good, Order, Output, Scene, render};
 use crate::ask::{explain, watched};
 use crate::cli::PreflightArgs;
 use crate::failure::Failure;
-use crate::output::{Out, Style};
+use crate::output::{Style, print};
 use crate::reach;
 use crate::runtime::{Runtime, Source};
 use crate::workspace::Workspace;
@@ -34,7 +34,7 @@ pub async fn run(args: &PreflightArgs, workspace: &Workspace) -> Result<(), Fail
             } else {
                 watched("checking", here(args, workspace, good, |_| {})).await?
             };
-            print(&render::render(&report, output, &paint))?;
+            show(&render::render(&report, output, &paint))?;
             report
         }
     };
@@ -52,26 +52,21 @@ async fn as_they_come(
     mut lines: Lines,
     paint: render::Paint<'_>,
 ) -> Result<PreflightReport, Failure> {
-    let mut printed = print(&lines.heading());
+    let mut printed = show(&lines.heading());
     let report = here(args, workspace, good, |check| {
         if printed.is_ok() {
-            printed = print(&lines.next(check, paint));
+            printed = show(&lines.next(check, paint));
         }
     })
     .await?;
     printed?;
-    print(&lines.end(&report.summary))?;
+    show(&lines.end(&report.summary))?;
     Ok(report)
 }
 
 /// Prints what may be several lines or none, at once.
-fn print(text: &str) -> Result<(), Failure> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    let mut out = Out::new();
-    out.line(text.trim_end())?;
-    out.flush()
+fn show(text: &str) -> Result<(), Failure> {
+    if text.is_empty() { Ok(()) } else { print(text.trim_end()) }
 }
 
 async fn here(

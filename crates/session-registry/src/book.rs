@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use baft_bus::payload::{SessionState, StoredSession, Transcript};
+use baft_bus::payload::{SessionRecord, SessionState, StoredSession, Transcript};
 
 use crate::life::Quiet;
 use crate::settings::Patience;
@@ -146,6 +146,12 @@ impl Book {
     /// Every session, in no order.
     pub fn all(&self) -> impl Iterator<Item = &Known> {
         self.sessions.values()
+    }
+
+    /// The records of those who work, as far as is known.
+    pub fn working(&self) -> impl Iterator<Item = &SessionRecord> {
+        let records = self.all().map(|known| &known.stored.record);
+        records.filter(|record| matches!(record.state, SessionState::Active | SessionState::Suspect))
     }
 
     /// How many sessions there are.

@@ -253,11 +253,8 @@ async fn check_clones(registry: Registry) {
         // Several registries do this: not in step.
         let jitter = rand::random_range(0.8..1.2);
         tokio::time::sleep(registry.settings.sync_check.mul_f64(jitter)).await;
-        let agents: BTreeSet<String> = registry.store.with_book(|book| {
-            let working = [SessionState::Active, SessionState::Suspect];
-            let records = book.all().map(|known| &known.stored.record);
-            records.filter(|record| working.contains(&record.state)).filter_map(|record| record.agent.clone()).collect()
-        });
+        let agents: BTreeSet<String> =
+            registry.store.with_book(|book| book.working().filter_map(|record| record.agent.clone()).collect());
         for agent in agents {
             if let Err(error) = registry.check_now(&agent).await {
                 tracing::debug!(agent, %error, "a clone could not be compared with its remote");

@@ -15,7 +15,7 @@ use super::client::Client;
 use crate::cli::HistoryArgs;
 use crate::events::{as_json, cannot_open, moment};
 use crate::failure::Failure;
-use crate::output::{Out, count, note};
+use crate::output::{count, note, print};
 
 const KINDS: &str = "session.*";
 /// Steps are stored after they happened, except where clocks differ: a day more is read, and left out by its own time.
@@ -39,9 +39,7 @@ pub async fn run(args: &HistoryArgs, client: &Client<'_>) -> Result<(), Failure>
             Ok(Some(Ok(event))) => {
                 // An announcement that was repeated after the server had forgotten it is in the stream twice.
                 if wanted.takes(&event) && printed.insert(event.id.clone()) {
-                    let mut out = Out::new();
-                    out.line(as_json(&event).to_string())?;
-                    out.flush()?;
+                    print(&as_json(&event).to_string())?;
                 }
             }
             Ok(Some(Err(error))) => {

@@ -18,7 +18,7 @@ use super::words::standing;
 use crate::cli::{Shape, WatchArgs};
 use crate::events::{as_json, describe};
 use crate::failure::Failure;
-use crate::output::{Out, one_line};
+use crate::output::{one_line, print};
 
 /// How often it beats when nobody says.
 const USUAL: Duration = Duration::from_secs(30);
@@ -183,11 +183,4 @@ impl News {
             Shape::Text => print(&format!("{}: {message}", self.session_id)),
         }
     }
-}
-
-/// One line, at once.
-fn print(line: &str) -> Result<(), Failure> {
-    let mut out = Out::new();
-    out.line(line)?;
-    out.flush()
 }

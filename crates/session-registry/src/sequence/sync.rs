@@ -4,14 +4,14 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use baft_bus::payload::{
-    CommitCheck, CommitPullResponse, ImportRunResponse, SessionState, SessionSyncCheckRequest,
-    SessionSyncCheckResponse, SessionSyncChecked, SessionSyncRequest, SessionSyncResponse, Standing, StepState,
+    CommitCheck, CommitPullResponse, ImportRunResponse, SessionSyncCheckRequest, SessionSyncCheckResponse,
+    SessionSyncChecked, SessionSyncRequest, SessionSyncResponse, Standing, StepState,
 };
 use baft_bus::{Code, RequestContext, RequestError};
 use baft_kit::time::now_rfc3339;
 
 use super::{Run, line, short};
-use crate::book::{Beat, Known};
+use crate::book::Beat;
 use crate::fleet::nobody_there;
 use crate::registry::{Registry, holds, unknown};
 
@@ -203,11 +203,9 @@ impl Registry {
     }
 
     fn tell_standing(&self, check: SessionSyncCheckResponse) {
-        let working = [SessionState::Active, SessionState::Suspect];
-        let here = |known: &&Known| known.stored.record.agent.as_ref() == Some(&check.agent);
         let sessions: Vec<String> = self.store.with_book(|book| {
-            let live = book.all().filter(here).map(|known| &known.stored.record);
-            live.filter(|record| working.contains(&record.state)).map(|record| record.session_id.clone()).collect()
+            let here = book.working().filter(|record| record.agent.as_ref() == Some(&check.agent));
+            here.map(|record| record.session_id.clone()).collect()
         });
         if !sessions.is_empty() {
             let bus = self.bus.clone();

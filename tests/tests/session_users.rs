@@ -223,8 +223,11 @@ async fn the_whole_history_is_exported_beyond_any_page_each_step_once_for_a_sess
     // Four steps each: more than two answers of the registry can hold.
     town.lives((0..130).map(|n| format!("early-{n}"))).await;
     town.lives((0..130).map(|n| format!("late-{n}"))).await;
-    let answer = town.run("rita", &["history", "--export"]);
-    assert_eq!((answer.code, answer.stderr.trim()), (0, "1040 steps exported"));
+    // Steps are told in the background; so many at once take a moment.
+    let answer = wait_until("every step to be told", SOON, || {
+        Some(town.run("rita", &["history", "--export"])).filter(|answer| answer.stderr.trim() == "1040 steps exported")
+    });
+    assert_eq!(answer.code, 0);
     let all = lines(&answer.stdout);
     assert_eq!(all.len(), 1040);
     let ids: BTreeSet<&str> = all.iter().map(|line| line["id"].as_str().unwrap()).collect();

@@ -1,5 +1,6 @@
 //! Looking at sessions: lists, one of them, everything at a glance, and the past.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use baft_bus::history::{From, History};
@@ -118,32 +119,37 @@ impl Registry {
         })
     }
 
-    /// `session.history`.
+    /// `session.history`: what the events tell, and what the records carry that is not told yet.
     pub(crate) async fn history(&self, request: SessionHistoryRequest) -> Result<SessionHistoryResponse, RequestError> {
         let limit = limit(request.limit, USUAL_STEPS)?;
         if let Some(id) = request.session_id.as_deref().filter(|id| !is_session_id(id)) {
             return Err(invalid(format!("session_id: `{}` is none", id.escape_default())));
         }
         let of = |step: &SessionTransition| request.session_id.as_ref().is_none_or(|id| *id == step.record.session_id);
+        // Before the stream is read: a step leaves its record only when it is in the stream.
+        let carried: Vec<SessionTransition> = self.carried().await?.into_iter().filter(of).collect();
         let mut depth = if request.session_id.is_some() { limit.max(500) } else { limit };
         loop {
             let (steps, read) = self.steps(depth).await.map_err(|error| unavailable(&error))?;
-            let mut found: Vec<SessionTransition> = steps.into_iter().filter(of).collect();
-            if found.len() as u64 >= limit || read < depth || depth >= DEEPEST {
-                found.drain(..found.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX)));
-                // Several registries announce: what one of them told late belongs where it happened.
-                found.sort_by(|one, other| (&one.at, one.number).cmp(&(&other.at, other.number)));
-                return Ok(SessionHistoryResponse { transitions: found });
+            let told: Vec<SessionTransition> = steps.into_iter().filter(of).collect();
+            if told.len() as u64 >= limit || read < depth || depth >= DEEPEST {
+                return Ok(SessionHistoryResponse { transitions: newest(told, carried, limit) });
             }
             depth = (depth * 8).min(DEEPEST);
         }
+    }
+
+    /// The steps that records carry because they may not be told yet.
+    async fn carried(&self) -> Result<Vec<SessionTransition>, RequestError> {
+        self.store.complete().await?;
+        Ok(self.store.with_book(|book| book.all().flat_map(|known| known.stored.pending.iter().cloned()).collect()))
     }
 
     /// The newest steps of all sessions, each once, and how many events were read for them.
     async fn steps(&self, depth: u64) -> Result<(Vec<SessionTransition>, u64), baft_bus::BusError> {
         let mut history = History::open(&self.bus, "session.*", From::Newest(depth)).await?;
         let (mut steps, mut read) = (Vec::new(), 0);
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         while let Some(event) = history.next().await? {
             read += 1;
             let Ok(event) = event else { continue };
@@ -154,6 +160,18 @@ impl Registry {
         }
         Ok((steps, read))
     }
+}
+
+/// The newest `limit` steps, oldest first, of those in the stream and those in the records, each once.
+fn newest(told: Vec<SessionTransition>, carried: Vec<SessionTransition>, limit: u64) -> Vec<SessionTransition> {
+    let ids: HashSet<String> = told.iter().map(life::event_id).collect();
+    let mut all = told;
+    all.extend(carried.into_iter().filter(|step| !ids.contains(&life::event_id(step))));
+    // Several registries announce: what one of them told late belongs where it happened. Sorted before it is cut: what
+    // a record still carries may have been told long ago, further back than the stream was read.
+    all.sort_by(|one, other| (&one.at, one.number).cmp(&(&other.at, other.number)));
+    all.drain(..all.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX)));
+    all
 }
 
 fn limit(asked: Option<u64>, usual: u64) -> Result<u64, RequestError> {
@@ -206,7 +224,29 @@ fn service<T>(name: &str, answer: &Result<T, RequestError>, say: impl Fn(&T) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::life::moved;
     use crate::life::tests::stored;
+
+    #[test]
+    fn a_history_has_each_step_once_whether_the_stream_or_a_record_has_it() {
+        let mut session = stored("s", SessionState::Active);
+        for minute in 0..6 {
+            session = moved(&session, SessionState::Active, "", &format!("2026-03-01T10:0{minute}:00Z"));
+        }
+        let steps = |numbers: &[usize]| numbers.iter().map(|n| session.pending[*n].clone()).collect::<Vec<_>>();
+        for (told, carried, limit, wanted) in [
+            (&[0, 1, 2][..], &[3, 4][..], 10, &[0, 1, 2, 3, 4][..]),
+            (&[0, 1, 2], &[1, 2, 3], 10, &[0, 1, 2, 3]),
+            (&[0, 1, 2], &[3], 2, &[2, 3]),
+            // Another registry told its step late.
+            (&[0, 2, 3, 1], &[4], 10, &[0, 1, 2, 3, 4]),
+            // Told long ago, still carried, and further back than was read.
+            (&[3, 4, 5], &[0], 3, &[3, 4, 5]),
+            (&[], &[0, 1], 1, &[1]),
+        ] {
+            assert_eq!(newest(steps(told), steps(carried), limit), steps(wanted), "{told:?} {carried:?} {limit}");
+        }
+    }
 
     #[test]
     fn a_list_leaves_out_what_is_over_unless_it_is_asked_for() {

@@ -1,7 +1,8 @@
 //! `baft session history --export`: every step that is kept, one JSON object on a line.
 //!
 //! Read from the stream itself and printed as it is read, so neither a limit of an answer nor the memory of anybody
-//! decides how much there can be. What cannot be read to the end is a failure, never a shorter history.
+//! decides how much there can be. What cannot be read to the end is a failure, never a shorter history. A step is in
+//! the stream moments after it happened; the request `session.history` has it before.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

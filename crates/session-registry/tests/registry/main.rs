@@ -4,6 +4,7 @@
 mod basics;
 mod chaos;
 mod clocks;
+mod history;
 mod hostile;
 mod outages;
 mod proxy;

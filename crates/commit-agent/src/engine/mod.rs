@@ -21,12 +21,14 @@ mod policy;
 mod push;
 mod reconcile;
 mod repair;
+mod report;
 mod saved;
 mod scan;
 mod settings;
 mod shift;
 mod stale;
 mod status;
+mod trouble;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -44,7 +46,9 @@ pub use failpoint::FAILPOINTS;
 
 pub use order::*;
 pub use owners::{Owner, Owners};
+pub use report::*;
 pub use settings::*;
+pub use trouble::*;
 
 /// Why an agent cannot start.
 #[derive(Debug, thiserror::Error)]

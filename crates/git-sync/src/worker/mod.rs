@@ -3,7 +3,9 @@
 //! It looks at the remote when its [`Agenda`] says so, publishes what is new in the order the [`journal`](crate::journal) describes, and does
 //! what nobody waits for (sweeping old checkouts, preparing the next) only while nobody rings.
 
+mod publish;
 mod report;
+mod upkeep;
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -15,17 +17,16 @@ use baft_kit::live::Pulse;
 use baft_kit::ready::Condition;
 use baft_kit::rest::Rest;
 use baft_repo::transport::{Remote, Transport};
-use baft_repo::{Checkouts, Oid, Repo, RepoError};
+use baft_repo::{Checkouts, Oid};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::agenda::{Agenda, Pace};
 use crate::config::{Config, Runs};
 use crate::error::{Damage, Failure, SyncError};
-use crate::hooks;
 use crate::journal::{Found, JournalFile};
 use crate::link::Link;
 use crate::metrics::Metrics;
-use crate::mirror::{Goal, Mirror, goal};
+use crate::mirror::{Mirror, goal};
 use crate::status::{Order, Status, Synced};
 
 /// What the git thread tells the rest.
@@ -44,8 +45,6 @@ pub(crate) const IDLE: u8 = 0;
 pub(crate) const NETWORK: u8 = 1;
 pub(crate) const LOCAL: u8 = 2;
 
-/// How long a mirror that was replaced by a compact one stays for whoever has it open.
-const LAST_READERS: Duration = Duration::from_secs(600);
 /// Longest sleep without a sign of life.
 const STIR: Duration = Duration::from_secs(5);
 /// How long local work (a first checkout of a large repository on a slow disk) may take before it counts as stuck.
@@ -280,179 +279,11 @@ impl Worker {
         }
     }
 
-    fn rebuild_and_publish(
-        &mut self,
-        mirror: &Mirror,
-        remote: &Remote,
-        goal: &Goal,
-        trigger: Trigger,
-    ) -> Result<Outcome, Failure> {
-        self.place.store(NETWORK, Ordering::SeqCst);
-        let existed = self.config.mirror().exists();
-        let (repo, commit, report) = mirror.rebuild(self.transport.as_ref(), remote, goal)?;
-        self.count_fetch(&report);
-        if existed {
-            self.metrics.mirrors_rebuilt.inc();
-        }
-        self.publish_commit(&repo, commit, trigger)
-    }
-
-    fn publish(&mut self, repo: &Repo, remote: &Remote, goal: &Goal, trigger: Trigger) -> Result<Outcome, Failure> {
-        let known = self.head() == Some(goal.commit()) && repo.contains(goal.commit());
-        let commit = if known {
-            goal.commit()
-        } else {
-            let (commit, report) =
-                self.timed("fetch", || Mirror::fetch(self.transport.as_ref(), repo, remote, goal))?;
-            self.count_fetch(&report);
-            commit
-        };
-        self.publish_commit(repo, commit, trigger)
-    }
-
     fn timed<T>(&self, phase: &str, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let result = work();
         self.metrics.phase_seconds.with_label_values(&[phase]).observe(began.elapsed().as_secs_f64());
         result
-    }
-
-    fn count_fetch(&self, report: &baft_repo::transport::FetchReport) {
-        self.metrics.their_fetches.inc();
-        self.metrics.fetched_objects.inc_by(report.objects as u64);
-        self.metrics.fetched_bytes.inc_by(report.bytes);
-    }
-
-    /// Makes the checkout and flips the link, in the journal's order.
-    fn publish_commit(&mut self, repo: &Repo, commit: Oid, trigger: Trigger) -> Result<Outcome, Failure> {
-        self.place.store(LOCAL, Ordering::SeqCst);
-        let head = self.head();
-        let report = self.timed("checkout", || self.checkouts.publish(repo, commit, head))?;
-        self.state.unverified = false;
-        self.metrics.files_written.inc_by(report.written as u64);
-        self.metrics.files_linked.inc_by(report.linked as u64);
-        self.metrics.files_altered.inc_by(report.altered as u64);
-        if report.altered > 0 {
-            tracing::warn!(
-                files = report.altered,
-                "somebody had changed files of a checkout; they were written afresh"
-            );
-        }
-        self.state.upkeep_due = true;
-        if head == Some(commit) {
-            self.restore_link(commit)?;
-            return Ok(Outcome::Unchanged);
-        }
-        let forced = match head {
-            Some(old) => is_forced(repo, old, commit)?,
-            None => false,
-        };
-        if let Some(hook) = &self.config.pre_publish {
-            hooks::run_blocking(hook, commit, &report.path, &self.metrics)
-                .map_err(|error| Failure::new(FailureClass::Other, format!("not published: {error}")))?;
-        }
-        let mut file = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        file.change(|journal| journal.begin(commit, forced, trigger))?;
-        self.timed("flip", || self.link.flip(commit))?;
-        file.change(crate::journal::Journal::finish)?;
-        let waiting = file.get().unannounced.len();
-        drop(file);
-        self.metrics.unannounced.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        self.metrics.published.inc();
-        if forced {
-            self.metrics.forced.inc();
-        }
-        let old = head.map(|old| old.to_string());
-        tracing::info!(old, new = %commit, forced, trigger = trigger_label(trigger), written = report.written, "published");
-        self.show(commit);
-        keep_reachable(repo, commit);
-        Ok(Outcome::Published)
-    }
-
-    /// The commit is published already; the link may have gone.
-    fn restore_link(&self, commit: Oid) -> Result<(), Failure> {
-        if self.link.shows() != Some(commit) {
-            self.link.flip(commit)?;
-            tracing::warn!(%commit, "the link or the checkout had gone; both are there again");
-        }
-        self.show(commit);
-        Ok(())
-    }
-
-    /// What nobody waits for: removing old checkouts, preparing the next. Steps aside when somebody rings, and goes on later.
-    fn upkeep(&mut self) {
-        self.place.store(LOCAL, Ordering::SeqCst);
-        self.pulse.busy_until(LOCAL_WORK);
-        let waiting = Arc::clone(&self.waiting);
-        let interrupted = move || waiting.load(Ordering::SeqCst) > 0;
-        self.state.upkeep_due = false;
-        let Some(head) = self.head() else { return };
-        match self.tidy(head, &interrupted) {
-            Ok(complete) => self.state.upkeep_due = !complete,
-            // The next publication tries again.
-            Err(error) => tracing::warn!(%error, "old checkouts could not be removed"),
-        }
-        if !self.state.upkeep_due {
-            self.tend_mirror();
-        }
-        if let Ok(existing) = self.checkouts.existing() {
-            self.metrics.checkouts.set(i64::try_from(existing.len()).unwrap_or(i64::MAX));
-        }
-    }
-
-    /// Keeps the mirror quick to read. Unlike the rest of the upkeep this cannot be interrupted, but it is rare.
-    fn tend_mirror(&mut self) {
-        let mirror = Mirror::at(self.config.mirror());
-        if self.state.old_mirror.is_some_and(|since| since.elapsed() > LAST_READERS) {
-            self.state.old_mirror = None;
-            if let Err(error) = mirror.forget_old() {
-                tracing::warn!(%error, "the old mirror could not be removed");
-            }
-        }
-        if !mirror.is_scattered() || self.state.old_mirror.is_some() {
-            return;
-        }
-        let began = Instant::now();
-        self.state.old_mirror = Some(began);
-        match mirror.compact(self.transport.as_ref()) {
-            Ok(()) => {
-                self.metrics.mirrors_compacted.inc();
-                tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "the mirror was packed anew");
-            }
-            Err(error) => tracing::warn!(%error, "the mirror could not be packed anew"),
-        }
-    }
-
-    fn tidy(&self, head: Oid, interrupted: &dyn Fn() -> bool) -> Result<bool, RepoError> {
-        let swept = self.checkouts.sweep(self.config.keep, head, interrupted)?;
-        if !swept.removed.is_empty() {
-            tracing::debug!(removed = swept.removed.len(), "old checkouts removed");
-        }
-        if swept.interrupted {
-            return Ok(false);
-        }
-        match Mirror::at(self.config.mirror()).open()? {
-            Some(repo) => self.checkouts.prepare(&repo, head, interrupted),
-            None => Ok(true),
-        }
-    }
-}
-
-/// Whether history was rewritten. An old commit that is gone from the mirror was.
-fn is_forced(repo: &Repo, old: Oid, new: Oid) -> Result<bool, Failure> {
-    match repo.is_ancestor(old, new) {
-        Ok(contained) => Ok(!contained),
-        Err(error) if error.is_corrupt() && repo.contains(old) => Err(error.into()),
-        Err(_) => Ok(true),
-    }
-}
-
-/// Keeps a person's `git gc` from taking what readers are shown, whatever the remote's branches do.
-fn keep_reachable(repo: &Repo, commit: Oid) {
-    const PUBLISHED: &str = "refs/baft/published";
-    let moved = repo.find_ref(PUBLISHED).and_then(|old| repo.set_ref(PUBLISHED, commit, old, "published"));
-    if let Err(error) = moved {
-        tracing::debug!(%error, "cannot move {PUBLISHED}");
     }
 }
 

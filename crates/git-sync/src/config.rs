@@ -1,6 +1,8 @@
 //! Everything git-sync is told, checked: [`Config`], from the command line or from whoever embeds it.
 
-use std::path::{Component, Path, PathBuf};
+mod layout;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use baft_kit::SecretFile;
@@ -11,6 +13,9 @@ use baft_repo::checkout::{Access, Keep, Mode};
 use baft_repo::transport::{Credentials, KnownHosts, Remote};
 
 use crate::args::{CheckoutMode, Cli};
+use layout::{CHECKOUTS, MIRROR, OURS, absolute, leaf};
+
+pub(crate) use layout::{HOME, JOURNAL, LOCK, relative};
 
 /// What is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -297,48 +302,6 @@ impl Config {
     }
 }
 
-pub(crate) const MIRROR: &str = "mirror.git";
-pub(crate) const CHECKOUTS: &str = "checkouts";
-pub(crate) const JOURNAL: &str = "published.json";
-pub(crate) const LOCK: &str = "git-sync.lock";
-pub(crate) const HOME: &str = ".home";
-const OURS: &[&str] = &[MIRROR, CHECKOUTS, JOURNAL, LOCK, HOME];
-
-/// The last part of a repository's URL or path, without `.git`: the link's name unless told otherwise.
-fn leaf(repo: &str) -> Result<String, ConfigError> {
-    let trimmed = repo.trim_end_matches('/');
-    let last = trimmed.rsplit(['/', ':']).next().unwrap_or_default();
-    let name = last.strip_suffix(".git").unwrap_or(last);
-    if name.is_empty() || name == "." || name == ".." || OURS.contains(&name) {
-        return Err(ConfigError::new("--repo", repo, "a URL that ends in a name (or give --link)"));
-    }
-    Ok(name.to_owned())
-}
-
-/// Absolute, without `.` and `..`. Links in the path stay: they may be mounted elsewhere later.
-fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
-    let absolute = std::path::absolute(path)
-        .map_err(|error| ConfigError::new("--root", path.display(), format!("another folder ({error})")))?;
-    let mut clean = PathBuf::new();
-    for part in absolute.components() {
-        match part {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    Ok(clean)
-}
-
-/// `target` as seen from the folder `from`; both absolute and clean.
-pub(crate) fn relative(from: &Path, target: &Path) -> PathBuf {
-    let shared = from.components().zip(target.components()).take_while(|(a, b)| a == b).count();
-    let up = from.components().skip(shared).map(|_| Component::ParentDir);
-    up.chain(target.components().skip(shared)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -351,22 +314,6 @@ mod tests {
     }
 
     #[test]
-    fn the_link_is_named_after_the_repository() {
-        for (repo, name) in [
-            ("https://h/o/docs.git", "docs"),
-            ("git@h:docs.git", "docs"),
-            ("git@h:o/docs/", "docs"),
-            ("file:///srv/docs", "docs"),
-            ("/srv/docs.git/", "docs"),
-        ] {
-            assert_eq!(leaf(repo).unwrap(), name);
-        }
-        for repo in ["", "/", "https://h/.git", "/srv/mirror.git/checkouts"] {
-            assert!(leaf(repo).is_err(), "{repo}");
-        }
-    }
-
-    #[test]
     fn the_link_may_be_anywhere_but_in_our_way() {
         assert_eq!(config(&["--link", "a/b"]).unwrap().link, Path::new("/r/a/b"));
         assert_eq!(config(&["--link", "/x/y"]).unwrap().link, Path::new("/x/y"));
@@ -374,14 +321,6 @@ mod tests {
         for link in ["mirror.git", "checkouts/x", ".", "published.json"] {
             assert!(config(&["--link", link]).is_err(), "{link}");
         }
-    }
-
-    #[test]
-    fn the_links_target_is_relative_so_that_the_volume_can_be_mounted_elsewhere() {
-        let target = Path::new("/r/checkouts/x");
-        assert_eq!(relative(Path::new("/r"), target), Path::new("checkouts/x"));
-        assert_eq!(relative(Path::new("/r/a/b"), target), Path::new("../../checkouts/x"));
-        assert_eq!(relative(Path::new("/"), target), Path::new("r/checkouts/x"));
     }
 
     #[test]

@@ -3,56 +3,21 @@
 //! No I/O and no clock: every moment is given. Ages are measured from what this observer saw, by its monotonic clock,
 //! so neither a wall clock that jumps nor an outage makes anybody old.
 
+mod beat;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use baft_bus::payload::{SessionRecord, SessionState, StoredSession, Transcript};
+use baft_bus::payload::{SessionRecord, SessionState, StoredSession};
 
 use crate::life::Quiet;
 use crate::settings::Patience;
 
+pub use beat::Beat;
+
 /// A ring that nothing came of is forgotten after this: whoever rang was refused, or is gone.
 const RING_LASTS: Duration = Duration::from_secs(30);
-
-/// What beats have told since it was last written down.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beat {
-    /// When, RFC 3339.
-    pub at: String,
-    /// How much was done in all.
-    pub operations: Option<u64>,
-    /// Where the transcript lies.
-    pub transcript: Option<Transcript>,
-    /// The newest commit made for it.
-    pub head_commit: Option<String>,
-}
-
-impl Beat {
-    /// Puts it into a record that is about to be written.
-    pub fn write(&self, stored: &mut StoredSession) {
-        let record = &mut stored.record;
-        if self.at > record.last_active_at {
-            record.last_active_at.clone_from(&self.at);
-        }
-        record.operations = record.operations.max(self.operations.unwrap_or_default());
-        if let Some(transcript) = &self.transcript {
-            record.transcript = Some(transcript.clone());
-        }
-        if let Some(commit) = &self.head_commit {
-            record.head_commit = Some(commit.clone());
-        }
-    }
-
-    fn add(&mut self, newer: Self) {
-        if newer.at > self.at {
-            self.at = newer.at;
-        }
-        self.operations = self.operations.max(newer.operations);
-        self.transcript = newer.transcript.or(self.transcript.take());
-        self.head_commit = newer.head_commit.or(self.head_commit.take());
-    }
-}
 
 /// One session as it is known.
 #[derive(Clone, Debug)]

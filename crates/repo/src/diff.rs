@@ -3,7 +3,7 @@
 use git2::{ObjectType, Tree, TreeEntry};
 use serde::{Deserialize, Serialize};
 
-use crate::repo::join;
+use crate::tree::join;
 use crate::{FileMode, Oid, Repo, RepoError, RepoPath};
 
 /// What happened to a path.

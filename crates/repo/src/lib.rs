@@ -27,6 +27,7 @@ mod repo;
 mod settings;
 pub mod state;
 pub mod transport;
+mod tree;
 pub mod write;
 
 pub use checkout::Checkouts;
@@ -34,8 +35,9 @@ pub use diff::{Change, Status};
 pub use error::RepoError;
 pub use oid::{Oid, OidError};
 pub use path::{PathError, RepoPath};
-pub use repo::{Author, CommitInfo, Entry, FileMode, RefInfo, Repo};
+pub use repo::{Author, CommitInfo, RefInfo, Repo};
 pub use settings::{Settings, init};
+pub use tree::{Entry, FileMode};
 
 /// Keeps the memory of a daemon that does one thing at a time together. Comes before the first thread.
 pub fn one_heap() {

@@ -3,18 +3,9 @@
 //! The same walk serves three bases. With [`Base::Empty`] every file is written. With [`Base::Linked`] files whose id and mode did not change
 //! are linked from the old checkout, after a look at whether they still are what was written there. With [`Base::InPlace`] the folder is
 //! already a copy of the old tree that nobody else knows (see `spare`), so unchanged files only need that look.
-//!
-//! # What is synced, and why that is enough
-//!
-//! The promise: after a power cut, a name that readers can reach is a whole checkout. Readers reach it through `rename` and then the link,
-//! so everything below must be on disk before the rename. That means the content of *new* files (a linked file's content was synced when
-//! it was new) and every folder whose entries are new: all of them in a linked tree, only the changed ones in place. Inodes whose link count
-//! went up need nothing: fsck repairs counts, data is not affected, and the journals of ext4, XFS and btrfs order it with the folder entry.
-//! Syncing comes after the walk, in one go: the first `fsync` then commits the journal for all of them, and the others find little left to do
-//! (interleaved with the walk, every one of them would commit anew). Beyond [`FEW`] new files (a first checkout) one `syncfs` is cheaper than
-//! thousands of flushes; with fewer it is avoided, because it also waits for every other writer's dirty pages on the volume.
 
 mod place;
+mod sync;
 
 use std::fs::File;
 use std::io;
@@ -25,8 +16,6 @@ use super::manifest::{Cursor, Manifest, Record, Window, Writer};
 use crate::path::check_part;
 use crate::{FileMode, Oid, Repo, RepoError};
 
-/// So many new files are synced one by one; beyond, one `syncfs`.
-const FEW: usize = 64;
 /// Two descriptors per level are open during the walk.
 const DEEPEST: usize = 200;
 
@@ -76,7 +65,7 @@ pub(super) struct Builder<'a> {
     in_place: bool,
     writer: Writer,
     counts: Counts,
-    /// The first [`FEW`] new files, still open.
+    /// The first [`sync::FEW`] new files, still open.
     new_files: Vec<File>,
     /// Folders with new entries, below the root.
     new_dirs: Vec<Vec<u8>>,
@@ -328,29 +317,6 @@ impl<'a> Builder<'a> {
         self.writer.leave(mark, mtime);
         self.path.truncate(length);
         self.depth -= 1;
-        Ok(())
-    }
-
-    /// Puts everything that is new on disk.
-    fn sync(&mut self, root: BorrowedFd<'_>, fresh: bool) -> Result<(), Stop> {
-        let fail = |doing: &'static str| move |e: io::Error| RepoError::io(doing, "a new checkout", e);
-        if self.new_files.len() > FEW {
-            rustix::fs::syncfs(root).map_err(|e| fail("syncing")(e.into()))?;
-            return Ok(());
-        }
-        for file in self.new_files.drain(..) {
-            file.sync_all().map_err(fail("syncing a file of"))?;
-        }
-        for path in &self.new_dirs {
-            if (self.interrupted)() {
-                return Err(Stop::Interrupted);
-            }
-            let dir = files::open_dir(root, path).map_err(fail("opening a folder of"))?;
-            rustix::fs::fsync(&dir).map_err(|e| fail("syncing a folder of")(e.into()))?;
-        }
-        if fresh {
-            rustix::fs::fsync(root).map_err(|e| fail("syncing")(e.into()))?;
-        }
         Ok(())
     }
 

@@ -5,7 +5,8 @@ use std::os::fd::BorrowedFd;
 
 use git2::ObjectType;
 
-use super::{Builder, FEW, Stop};
+use super::sync::FEW;
+use super::{Builder, Stop};
 use crate::checkout::files;
 use crate::checkout::manifest::Stat;
 use crate::checkout::verify::intact;

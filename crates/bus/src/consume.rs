@@ -4,14 +4,16 @@
 //! handler. The limit of deliveries is kept here and not by the server, which merely stops delivering at its
 //! `max_deliver` and moves nothing anywhere; so an event that kills its handler's process each time is parked too.
 
+mod delivery;
+mod live;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::header::HeaderMap;
-use async_nats::{Message, StatusCode, Subscriber};
+use async_nats::{Message, StatusCode};
 use baft_kit::backoff::Backoff;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,9 @@ use crate::error::BusError;
 use crate::event::{DecodeError, RawEvent};
 use crate::headers;
 use crate::jetstream::{CONSUMER_NOT_FOUND, is_code};
+use delivery::Delivery;
+
+pub use live::{LiveEvents, subscribe_live};
 
 /// How long one request for the next event stays open at the server.
 const PULL: Duration = Duration::from_secs(20);
@@ -348,67 +353,4 @@ enum Verdict {
 
 fn nak(delay: Duration) -> String {
     format!("-NAK {}", json!({ "delay": delay.as_nanos() as u64 }))
-}
-
-/// What the acknowledgement subject says about a delivery.
-#[derive(Debug, PartialEq, Eq)]
-struct Delivery {
-    delivered: u64,
-    sequence: u64,
-}
-
-impl Delivery {
-    /// `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>`, newer servers put
-    /// domain and account before the stream and one more token at the end.
-    fn parse(reply: &str) -> Option<Self> {
-        let tokens: Vec<&str> = reply.split('.').collect();
-        let start = match tokens.len() {
-            9 => 4,
-            11.. => 6,
-            _ => return None,
-        };
-        if tokens[..2] != ["$JS", "ACK"] {
-            return None;
-        }
-        Some(Self { delivered: tokens[start].parse().ok()?, sequence: tokens[start + 1].parse().ok()? })
-    }
-}
-
-/// A live view of events, for people: nothing is stored or repeated.
-#[derive(Debug)]
-pub struct LiveEvents {
-    messages: Subscriber,
-}
-
-impl LiveEvents {
-    /// The next event; `None` when the connection is closed.
-    pub async fn next(&mut self) -> Option<Result<RawEvent, DecodeError>> {
-        let message = self.messages.next().await?;
-        Some(RawEvent::from_message(&message.subject, message.headers.as_ref(), message.payload))
-    }
-}
-
-/// Subscribes to events as they happen; `kinds` like `>` or `git.*`. Returns when the server knows the subscription.
-///
-/// # Errors
-/// When there is no connection or no permission.
-pub async fn subscribe_live(bus: &Bus, kinds: &str) -> Result<LiveEvents, BusError> {
-    let subject = bus.prefix().event(kinds);
-    let messages = bus.subscribe(&subject, None).await?;
-    bus.confirm_subscription(&subject).await?;
-    Ok(LiveEvents { messages })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_forms_of_the_acknowledgement_subject_are_understood() {
-        let expected = Some(Delivery { delivered: 2, sequence: 17 });
-        assert_eq!(Delivery::parse("$JS.ACK.BAFT_EVENTS.importer.2.17.9.1700000000.3"), expected);
-        assert_eq!(Delivery::parse("$JS.ACK._.hash.BAFT_EVENTS.importer.2.17.9.1700000000.3"), expected);
-        assert_eq!(Delivery::parse("$JS.ACK.hub.hash.BAFT_EVENTS.importer.2.17.9.1700000000.3.random"), expected);
-        assert_eq!(Delivery::parse("_INBOX.a.b"), None);
-    }
 }

@@ -4,8 +4,11 @@
 //! (start the daemons with `--require-principal`), a daemon announces only what is its own, and nobody hears another's replies. Streams are
 //! made by the provisioner alone; no user deletes one.
 
+mod grant;
+
 use crate::server_config::quoted;
 use crate::subject::{Prefix, is_token};
+use grant::Grant;
 
 /// How long a request may take until its answer is not let through any more.
 const LONGEST_REQUEST: &str = "30m";
@@ -225,131 +228,6 @@ pub fn rules(prefix: &Prefix, user: &User) -> Rules {
         }
     }
     grant.rules
-}
-
-/// Rules in the making.
-struct Grant<'a> {
-    prefix: &'a Prefix,
-    rules: Rules,
-}
-
-impl Grant<'_> {
-    fn publish(&mut self, subjects: &[&str]) {
-        self.rules.publish.extend(subjects.iter().map(|&subject| subject.to_owned()));
-    }
-
-    fn inbox(&mut self, subject: &str) {
-        self.rules.subscribe.push(subject.to_owned());
-    }
-
-    /// What every daemon does: says hello, answers, reports progress, remembers results.
-    fn daemon(&mut self, name: &str, instance: &str) {
-        self.inbox(&format!("_INBOX_{name}.{instance}.>"));
-        self.announces_core("daemon.*");
-        self.rules.answers = Answers::Yes;
-        for subject in ["$SRV.*".to_owned(), format!("$SRV.*.{name}"), format!("$SRV.*.{name}.*")] {
-            self.rules.subscribe.push(subject);
-        }
-        let progress = self.prefix.progress("*");
-        self.publish(&[&progress]);
-        self.writes_keys("REQUESTS", &format!("{name}.>"));
-    }
-
-    fn announces_core(&mut self, kind: &str) {
-        let subject = self.prefix.event(kind);
-        self.publish(&[&subject]);
-    }
-
-    fn announces(&mut self, kinds: &[&str]) {
-        self.announces_in("EVENTS", kinds);
-    }
-
-    /// Publishes events, and looks at the last one of its own.
-    fn announces_in(&mut self, stream: &str, kinds: &[&str]) {
-        for kind in kinds {
-            let (subject, stream) = (self.prefix.event(kind), self.prefix.upper(stream));
-            self.publish(&[&subject, &format!("$JS.API.DIRECT.GET.{stream}.{subject}")]);
-        }
-    }
-
-    fn serves(&mut self, requests: &[&str]) {
-        for request in requests {
-            self.rules.subscribe.push(self.prefix.request(request));
-        }
-    }
-
-    fn hears(&mut self, kinds: &[&str]) {
-        for kind in kinds {
-            self.rules.subscribe.push(self.prefix.event(kind));
-        }
-    }
-
-    fn asks(&mut self, requests: &[&str]) {
-        for request in requests {
-            let subject = self.prefix.request(request);
-            self.publish(&[&subject]);
-        }
-    }
-
-    fn reads_stream(&mut self, name: &str) {
-        let stream = self.prefix.upper(name);
-        self.publish(&[&format!("$JS.API.STREAM.INFO.{stream}"), &format!("$JS.API.DIRECT.GET.{stream}")]);
-    }
-
-    /// All of a bucket, and the bell that rings for it.
-    fn reads_bucket(&mut self, name: &str) {
-        let bucket = self.prefix.upper(name);
-        for call in ["STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET"] {
-            self.publish(&[&format!("$JS.API.{call}.KV_{bucket}")]);
-        }
-        self.publish(&[&format!("$JS.API.DIRECT.GET.KV_{bucket}.$KV.{bucket}.>")]);
-        self.rules.subscribe.push(format!("$KV.{bucket}.>"));
-    }
-
-    fn writes_keys(&mut self, name: &str, keys: &str) {
-        let bucket = self.prefix.upper(name);
-        self.publish(&[
-            &format!("$KV.{bucket}.{keys}"),
-            &format!("$JS.API.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{keys}"),
-            // Which write was last, from the leader. The key is in the body, where no rule can look.
-            &format!("$JS.API.STREAM.MSG.GET.KV_{bucket}"),
-        ]);
-    }
-
-    /// What everybody may see: how everything is, what happened, and how far a request is.
-    fn looks_on(&mut self) {
-        self.asks(&["git.status", "import.status", "preflight.status", "commit.*.status", "commit.*.check"]);
-        self.asks(&["session.list", "session.get", "session.status", "session.history", "session.sync_check"]);
-        self.publish(&["$SRV.PING", "$SRV.INFO", "$SRV.STATS"]);
-        for stream in ["EVENTS", "SESSION_EVENTS", "ENTITY_EVENTS"] {
-            self.reads_stream(stream);
-        }
-        let (events, progress) = (self.prefix.event(">"), self.prefix.progress("*"));
-        self.rules.subscribe.extend([events, progress]);
-    }
-
-    fn person(&mut self, user: &User) {
-        let me = &user.name;
-        match user.role {
-            Role::Analyst => {
-                self.asks(&[&format!("session.*.as.{me}")]);
-                for what in ["run", "pull", "confirm"] {
-                    self.asks(&[&format!("commit.*.{what}.as.{me}")]);
-                }
-            }
-            Role::Editor => self.asks(&[&format!("commit.*.apply.as.{me}")]),
-            Role::Operator => {
-                self.asks(&["session.>", "commit.>", "git.>", "import.>", "preflight.>"]);
-                for what in ["CREATE", "UPDATE", "INFO"] {
-                    self.publish(&[&format!("$JS.API.STREAM.{what}.*")]);
-                }
-                let letters = self.prefix.dead_letter("*");
-                self.publish(&[&letters]);
-                self.rules.subscribe.push(letters);
-            }
-            _ => {}
-        }
-    }
 }
 
 /// The `authorization` part of nats-server's configuration for these users. Pure: writes nothing. With passwords in it, write it with mode 0600.

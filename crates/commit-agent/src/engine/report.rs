@@ -211,7 +211,7 @@ pub struct Status {
     pub errors: Vec<StepError>,
 }
 
-/// What [`Apply`] did.
+/// What [`Apply`](super::Apply) did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// The commit; the tip when nothing had to be changed.

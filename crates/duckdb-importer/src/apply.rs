@@ -7,14 +7,18 @@
 mod among;
 mod books;
 mod build;
+mod columns;
+mod edges;
 mod index;
+mod touch;
 mod typed;
 mod update;
 
 pub(crate) use among::among;
 pub use books::{ErrorRecord, FileRecord, Meta, error_records};
 pub use build::Builder;
-pub use update::{Change, Delta, Gone, NewRow, NewSection, SectionTouch, Touch, Touched, update};
+pub use touch::{Touch, Touched};
+pub use update::{Change, Delta, Gone, NewRow, NewSection, SectionTouch, update};
 
 use duckdb::types::{TimeUnit, Value};
 use duckdb::{Appender, Connection, params};

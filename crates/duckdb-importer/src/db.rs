@@ -62,6 +62,15 @@ impl Session {
         Ok(Self { connection: start().map_err(ImporterError::db("starting"))? })
     }
 
+    /// Another handle on the same instance, for another thread.
+    ///
+    /// # Errors
+    /// When DuckDB refuses.
+    pub fn another(&self) -> Result<Self, ImporterError> {
+        let connection = self.connection.try_clone().map_err(ImporterError::db("connecting once more"))?;
+        Ok(Self { connection })
+    }
+
     /// The connection.
     #[must_use]
     pub fn connection(&self) -> &Connection {

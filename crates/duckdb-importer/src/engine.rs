@@ -5,6 +5,7 @@
 //! the published file; what it remembers between imports only saves time.
 
 mod compare;
+mod memo;
 mod plan;
 mod pool;
 mod read;
@@ -67,6 +68,8 @@ pub struct Engine {
     scenery: Scenery,
     known: Option<Known>,
     keep_standby: bool,
+    /// The file that was read back last is still open.
+    reading: bool,
     progress: Arc<Progress>,
     announced: Option<u64>,
     phases: Vec<(&'static str, Duration)>,
@@ -116,6 +119,7 @@ impl Engine {
             known: None,
             standby: None,
             keep_standby: false,
+            reading: false,
             progress: Arc::default(),
             announced: None,
             phases: Vec::new(),
@@ -164,6 +168,9 @@ impl Engine {
     /// # Errors
     /// Nothing was published; what was published before stays.
     pub fn import(&mut self, request: &Request) -> Result<Report, ImporterError> {
+        if self.reading {
+            self.tidy();
+        }
         let started = Instant::now();
         self.progress.done.store(0, Ordering::Relaxed);
         self.progress.total.store(0, Ordering::Relaxed);
@@ -236,11 +243,22 @@ impl Engine {
         let outcome = if rebuilt { Outcome::Rebuilt } else { Outcome::Incremental };
         let mut report = report(&published.manifest, published.manifest.counts, outcome, started.elapsed());
         report.phases = std::mem::take(&mut self.phases);
-        // Readers see the new generation; this is for the next.
+        Ok(report)
+    }
+
+    /// What comes after an import and nobody waits for: closes what was read back, removes generations that are not kept any
+    /// more, and makes ready for the next. Left out, the next import does it first.
+    pub fn tidy(&mut self) {
+        if std::mem::take(&mut self.reading)
+            && let Some(session) = &self.session
+            && let Err(error) = seal::close(session)
+        {
+            tracing::warn!(%error, "the file that was read back cannot be closed; opening the database engine anew");
+            self.restart_session();
+        }
         let keep = &self.settings.publish;
         self.workspace.sweep(keep.keep, keep.keep_for, self.announced);
         self.prepare_standby();
-        Ok(report)
     }
 
     /// Notes how long a part of the import took, for the metrics.
@@ -252,12 +270,14 @@ impl Engine {
     fn seal(&mut self, attempt: &Attempt, untouched: Tables) -> Result<(Sealed, String), ImporterError> {
         let datasets = self.scenery.datasets();
         let session = self.session()?;
-        std::thread::scope(|scope| {
+        let sealed = std::thread::scope(|scope| {
             let digest = scope.spawn(|| crate::generation::digest_file(attempt.db()));
             let sealed = seal::check(session, attempt.db(), &datasets, untouched)?;
             let digest = digest.join().unwrap_or_else(|_| Err(std::io::Error::other("the digesting thread died")));
             Ok((sealed, digest.map_err(ImporterError::io("read", attempt.db()))?))
-        })
+        });
+        self.reading = sealed.is_ok();
+        sealed
     }
 
     fn was_quarantined(
@@ -281,6 +301,7 @@ impl Engine {
     }
 
     fn restart_session(&mut self) {
+        self.standby = None;
         self.session = None;
         self.known = None;
         self.start_session();

@@ -149,6 +149,7 @@ fn import(args: &ImportArgs) -> Result<Exit, ImporterError> {
         std::thread::sleep(Duration::from_millis(40));
     };
     drop(bar);
+    engine.tidy();
     say_report(&report);
     if let Some(published) = engine.current() {
         for file in &published.manifest.quarantined {

@@ -49,7 +49,9 @@ fn sample() -> Clone {
 }
 
 fn import(engine: &mut Engine) -> Report {
-    engine.import(&Request::default()).unwrap()
+    let report = engine.import(&Request::default()).unwrap();
+    engine.tidy();
+    report
 }
 
 /// Imports, and compares with a rebuild.

@@ -219,6 +219,7 @@ fn import(engine: &mut Engine, request: &Request) {
             Err(ImporterError::Unsettled) => std::thread::sleep(std::time::Duration::from_millis(30)),
             result => {
                 result.unwrap();
+                engine.tidy();
                 return;
             }
         }

@@ -33,7 +33,12 @@ pub async fn run(plan: Plan, workspace: &Workspace) -> Result<Exit, Failure> {
     }
     out.flush()?;
     let settings = plan.import.clone();
-    let import = tokio::task::spawn_blocking(move || Engine::open(settings)?.import(&Request::default()));
+    let import = tokio::task::spawn_blocking(move || {
+        let mut engine = Engine::open(settings)?;
+        let report = engine.import(&Request::default());
+        engine.tidy();
+        report
+    });
     let report = match import.await {
         Ok(report) => report.map_err(|error| failed(&error))?,
         Err(error) => return Err(Failure::new(format!("the import broke off: {error}"))),

@@ -6,7 +6,7 @@ use duckdb::{Appender, Connection, params};
 
 use super::books::{append_errors, append_files};
 use super::index::IndexBuilder;
-use super::typed::{SectionStage, Stage};
+use super::typed::{SectionRows, TypedRows};
 use super::{
     ErrorRecord, FileRecord, Meta, Micros, append_entity, appender, finish, run, section_key, temp_appender, wrote,
 };
@@ -28,8 +28,8 @@ pub struct Builder<'c> {
     entities: Appender<'c>,
     aliases: Appender<'c>,
     edges: Appender<'c>,
-    typed: HashMap<String, Stage<'c>>,
-    sections: SectionStage<'c>,
+    typed: HashMap<String, TypedRows<'c>>,
+    sections: SectionRows<'c>,
     entity_index: IndexBuilder<'c>,
     section_index: IndexBuilder<'c>,
     next_docid: i32,
@@ -54,7 +54,7 @@ impl<'c> Builder<'c> {
             "CREATE OR REPLACE TEMP TABLE stage_edges (src_id VARCHAR, field VARCHAR, raw VARCHAR, target VARCHAR)",
         )?;
         let typed = with_table(datasets)
-            .map(|dataset| Ok((dataset.id.as_str().to_owned(), Stage::open(connection, dataset)?)))
+            .map(|dataset| Ok((dataset.id.as_str().to_owned(), TypedRows::open(connection, dataset)?)))
             .collect::<Result<_, ImporterError>>()?;
         Ok(Self {
             connection,
@@ -63,7 +63,7 @@ impl<'c> Builder<'c> {
             aliases: appender(connection, "aliases")?,
             edges: temp_appender(connection, "stage_edges")?,
             typed,
-            sections: SectionStage::open(connection)?,
+            sections: SectionRows::open(connection)?,
             entity_index: IndexBuilder::new(connection, SCHEMA_ENTITIES)?,
             section_index: IndexBuilder::new(connection, SCHEMA_SECTIONS)?,
             next_docid: 1,
@@ -92,8 +92,8 @@ impl<'c> Builder<'c> {
         for edge in &row.edges {
             self.edges.append_row(params![row.id, edge.field, edge.raw, edge.target_id]).map_err(wrote)?;
         }
-        if let Some(stage) = self.typed.get_mut(dataset) {
-            stage.add(row)?;
+        if let Some(typed) = self.typed.get_mut(dataset) {
+            typed.add(row)?;
         }
         self.entity_index.add(docid, &row.id, document)
     }
@@ -118,8 +118,8 @@ impl<'c> Builder<'c> {
         finish(self.entities)?;
         finish(self.aliases)?;
         finish(self.edges)?;
-        for stage in self.typed.into_values() {
-            stage.finish()?;
+        for typed in self.typed.into_values() {
+            typed.finish()?;
         }
         self.sections.finish()?;
         self.entity_index.finish()?;

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use duckdb::types::Value;
 use duckdb::{Connection, params};
 
 use super::among::{among, among_numbers};
 use super::books::{append_errors, append_files};
-use super::build::RESOLVE;
+use super::columns::{Cell, Column, Rows};
+use super::edges::resolve_edges;
 use super::index::update_index;
-use super::typed::{SectionStage, Stage};
+use super::touch::{Touch, touch_rows};
+use super::typed::{SectionRows, TypedRows};
 use super::{
     ErrorRecord, FileRecord, Meta, Micros, append_entity, appender, entity_document, finish, run, section_document,
     section_key, temp_appender, wrote,
@@ -17,14 +18,12 @@ use super::{
 use crate::ImporterError;
 use crate::engine::DatedRow;
 use crate::search::{SCHEMA_ENTITIES, SCHEMA_SECTIONS};
-use crate::tables::{ident, literal, with_table};
+use crate::tables::{ident, with_table};
 use baft_dataset::dataset::Datasets;
 use baft_dataset::rows::SectionRow;
 
 /// How many entries `_changes` keeps.
 const KEPT_CHANGES: i64 = 10_000;
-/// How many of its entries one statement adds.
-const CHANGES_AT_ONCE: usize = 256;
 
 /// Everything one import changes.
 #[derive(Debug, Default)]
@@ -102,45 +101,6 @@ pub struct NewRow {
     pub dataset: String,
     /// Its document number.
     pub docid: i32,
-}
-
-/// New values of the columns that are not content.
-#[derive(Debug)]
-pub struct Touch {
-    /// Which row.
-    pub docid: i32,
-    /// Its file.
-    pub path: String,
-    /// Its place, past and flags.
-    pub dated: DatedRow,
-    /// Which of them changed.
-    pub different: Vec<Touched>,
-}
-
-/// Columns that change together, without the content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Touched {
-    /// Where in its file the row is.
-    Lines,
-    /// Which file it is in.
-    File,
-    /// The commit it is from.
-    Past,
-    /// Whether it is valid and of the newest version.
-    Flags,
-}
-
-impl Touched {
-    const ALL: [Self; 4] = [Self::Lines, Self::File, Self::Past, Self::Flags];
-
-    fn columns(self) -> &'static [&'static str] {
-        match self {
-            Self::Lines => &["line_start", "line_end"],
-            Self::File => &["source_path"],
-            Self::Past => &["blob_oid", "commit_oid", "updated_date"],
-            Self::Flags => &["schema_valid", "stale"],
-        }
-    }
 }
 
 /// A section to be added.
@@ -260,55 +220,12 @@ fn add_rows(connection: &Connection, datasets: &Datasets, rows: &[NewRow], now: 
     for dataset in with_table(datasets) {
         let mut mine = rows.iter().filter(|new| new.dataset == dataset.id.as_str()).peekable();
         if mine.peek().is_some() {
-            let mut stage = Stage::open(connection, dataset)?;
-            mine.try_for_each(|new| stage.add(&new.dated.row))?;
-            stage.finish()?;
+            let mut typed = TypedRows::open(connection, dataset)?;
+            mine.try_for_each(|new| typed.add(&new.dated.row))?;
+            typed.finish()?;
         }
     }
     Ok(())
-}
-
-fn touch_rows(connection: &Connection, touched: &[Touch]) -> Result<(), ImporterError> {
-    if touched.is_empty() {
-        return Ok(());
-    }
-    run(
-        connection,
-        "making a staging table",
-        "CREATE OR REPLACE TEMP TABLE stage_touched AS SELECT docid, source_path, line_start, line_end, blob_oid, commit_oid, \
-         updated_date, schema_valid, stale FROM entities LIMIT 0",
-    )?;
-    let mut stage = temp_appender(connection, "stage_touched")?;
-    for touch in touched {
-        let DatedRow { row, since, stale } = &touch.dated;
-        stage
-            .append_row(params![
-                touch.docid,
-                touch.path,
-                row.line_start,
-                row.line_end,
-                since.blob,
-                since.commit,
-                Value::Date32(since.day),
-                row.schema_valid,
-                stale,
-            ])
-            .map_err(wrote)?;
-    }
-    finish(stage)?;
-    // Columns that do not change are not written again.
-    let mut sql = String::new();
-    for what in Touched::ALL.into_iter().filter(|what| touched.iter().any(|touch| touch.different.contains(what))) {
-        let list = |each: &dyn Fn(&str) -> String, between: &str| {
-            what.columns().iter().map(|column| each(column)).collect::<Vec<_>>().join(between)
-        };
-        let set = list(&|column| format!("{column} = s.{column}"), ", ");
-        let differ = list(&|column| format!("t.{column} IS DISTINCT FROM s.{column}"), " OR ");
-        sql.push_str(&format!(
-            "UPDATE entities AS t SET {set} FROM temp.stage_touched AS s WHERE t.docid = s.docid AND ({differ});"
-        ));
-    }
-    run(connection, "updating rows", &sql)
 }
 
 fn change_sections(connection: &Connection, delta: &Delta) -> Result<(), ImporterError> {
@@ -317,11 +234,11 @@ fn change_sections(connection: &Connection, delta: &Delta) -> Result<(), Importe
         run(connection, "removing sections", &format!("DELETE FROM sections WHERE docid IN {gone}"))?;
     }
     if !delta.sections.is_empty() {
-        let mut stage = SectionStage::open(connection)?;
+        let mut sections = SectionRows::open(connection)?;
         for new in &delta.sections {
-            stage.add(&new.section, &new.path, &section_key(&new.path, &new.section.pointer), new.docid)?;
+            sections.add(&new.section, &new.path, &section_key(&new.path, &new.section.pointer), new.docid)?;
         }
-        stage.finish()?;
+        sections.finish()?;
     }
     if !delta.touched_sections.is_empty() {
         let sql = "CREATE OR REPLACE TEMP TABLE stage_moved (docid INTEGER, line_start INTEGER, ord INTEGER)";
@@ -337,60 +254,41 @@ fn change_sections(connection: &Connection, delta: &Delta) -> Result<(), Importe
     Ok(())
 }
 
-fn resolve_edges(connection: &Connection, delta: &Delta) -> Result<(), ImporterError> {
-    if delta.rows.iter().any(|new| !new.dated.row.edges.is_empty()) {
-        let sql =
-            "CREATE OR REPLACE TEMP TABLE stage_edges (src_id VARCHAR, field VARCHAR, raw VARCHAR, target VARCHAR)";
-        run(connection, "making a staging table", sql)?;
-        let mut stage = temp_appender(connection, "stage_edges")?;
-        for row in delta.rows.iter().map(|new| &new.dated.row) {
-            for edge in &row.edges {
-                stage.append_row(params![row.id, edge.field, edge.raw, edge.target_id]).map_err(wrote)?;
-            }
-        }
-        finish(stage)?;
-        let sql = format!(
-            "INSERT INTO edges SELECT s.src_id, s.field, s.raw, coalesce(e.id, a.id, s.target),
-               e.id IS NOT NULL OR a.id IS NOT NULL, s.target FROM temp.stage_edges AS s {RESOLVE}"
-        );
-        run(connection, "resolving references", &sql)?;
-    }
-    if !delta.names.is_empty() {
-        let names = among(connection, "stage_names", &delta.names)?;
-        let sql = format!(
-            "UPDATE edges AS t SET dst_id = r.dst_id, resolved = r.resolved FROM (
-               SELECT s.target, coalesce(e.id, a.id, s.target) AS dst_id, e.id IS NOT NULL OR a.id IS NOT NULL AS resolved
-               FROM (SELECT DISTINCT target FROM edges WHERE target IN {names}) AS s {RESOLVE}) AS r
-             WHERE t.target = r.target AND (t.dst_id IS DISTINCT FROM r.dst_id OR t.resolved IS DISTINCT FROM r.resolved)"
-        );
-        run(connection, "resolving references", &sql)?;
-    }
-    Ok(())
-}
-
 fn append_changes(connection: &Connection, changes: &[Change], meta: &Meta, now: Micros) -> Result<i64, ImporterError> {
     if changes.is_empty() {
         return Ok(meta.next_change);
     }
-    let generation = meta.generation.number;
-    let optional = |text: Option<&String>| text.map_or("NULL".to_owned(), |text| literal(text));
+    let generation = i64::try_from(meta.generation.number).unwrap_or(i64::MAX);
+    let columns = vec![
+        Column::integer(), // seq
+        Column::integer(), // generation
+        Column::text(),    // commit_oid
+        Column::text(),    // op
+        Column::text(),    // type
+        Column::text(),    // id
+        Column::text(),    // old_hash
+        Column::text(),    // new_hash
+        Column::list(),    // fields
+        Column::time(),    // observed_at
+    ];
+    let mut rows = Rows::open(connection, "_changes", columns)?;
     let mut next = meta.next_change;
-    for some in changes.chunks(CHANGES_AT_ONCE) {
-        let mut rows = Vec::with_capacity(some.len());
-        for change in some {
-            let commit = optional(change.commit.as_ref().or(meta.commit.as_ref()));
-            let (kind, id) = (literal(&change.type_name), literal(&change.id));
-            let (old, new) = (optional(change.old_hash.as_ref()), optional(change.new_hash.as_ref()));
-            let fields = change.fields.iter().map(|field| literal(field)).collect::<Vec<_>>().join(", ");
-            rows.push(format!(
-                "({next}, {generation}, {commit}, '{op}', {kind}, {id}, {old}, {new}, [{fields}]::VARCHAR[], make_timestamp({now}))",
-                op = change.op,
-                now = now.0,
-            ));
-            next += 1;
-        }
-        run(connection, "writing _changes", &format!("INSERT INTO _changes VALUES {}", rows.join(", ")))?;
+    for change in changes {
+        rows.add([
+            Cell::Integer(next),
+            Cell::Integer(generation),
+            change.commit.as_ref().or(meta.commit.as_ref()).map(String::as_str).into(),
+            Cell::Text(change.op),
+            Cell::Text(&change.type_name),
+            Cell::Text(&change.id),
+            change.old_hash.as_deref().into(),
+            change.new_hash.as_deref().into(),
+            Cell::List(&change.fields),
+            Cell::Time(now),
+        ])?;
+        next += 1;
     }
+    rows.finish()?;
     let oldest = next - KEPT_CHANGES;
     if oldest > 0 {
         run(connection, "writing _changes", &format!("DELETE FROM _changes WHERE seq < {oldest}"))?;

@@ -138,6 +138,7 @@ impl Worker {
             if result.is_ok_and(|report| report.outcome == Outcome::Unchanged) && self.engine.is_worn() {
                 self.renew();
             }
+            self.engine.tidy();
             return;
         }
         for (request, answer) in answers {
@@ -151,6 +152,7 @@ impl Worker {
             }
             // Whoever asked may have stopped waiting.
             let _ = answer.send(result);
+            self.engine.tidy();
         }
     }
 

@@ -40,7 +40,8 @@ pub fn entities(
                 {
                     let different = different(&before, &dated, path);
                     if !different.is_empty() {
-                        delta.touched.push(Touch { docid: before.docid, path: path.clone(), dated, different });
+                        let moved = moved(before.lines, (dated.row.line_start, dated.row.line_end));
+                        delta.touched.push(Touch { docid: before.docid, path: path.clone(), dated, moved, different });
                     }
                 }
                 Some(before) => {
@@ -117,6 +118,10 @@ pub fn changed_fields(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (parse(old), parse(new));
     let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     names.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect()
+}
+
+fn moved(before: (u32, u32), now: (u32, u32)) -> (i64, i64) {
+    (i64::from(now.0) - i64::from(before.0), i64::from(now.1) - i64::from(before.1))
 }
 
 fn different(before: &StoredRow, now: &DatedRow, path: &str) -> Vec<Touched> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use baft_repo::Oid;
 
+use super::memo::Memo;
 use crate::ImporterError;
 use crate::source::{Origin, Version, WORKTREE};
 use baft_dataset::dataset::Dataset;
@@ -35,6 +36,17 @@ pub struct Task<'a> {
     pub end: End<'a>,
     /// Rows that violate the schema keep their last version that did not.
     pub strict: bool,
+    /// Files read lately.
+    pub memo: Option<&'a Memo>,
+}
+
+impl Task<'_> {
+    fn parse(&self, blob: Oid, content: &[u8], schema: Option<&Schema>) -> ParsedFile {
+        match self.memo {
+            Some(memo) => Arc::unwrap_or_clone(memo.read(self.path, blob, content, self.dataset, schema)),
+            None => parse_file(self.path, content, self.dataset, schema),
+        }
+    }
 }
 
 /// What was before the oldest version in a chain.
@@ -138,7 +150,7 @@ struct Pending {
 /// When a blob cannot be read.
 pub fn read(task: &Task<'_>, blobs: &Blobs<'_>) -> Result<Reading, ImporterError> {
     let bytes = blobs(task.blob)?;
-    let mut newest = parse_file(task.path, &bytes, task.dataset, task.schema);
+    let mut newest = task.parse(task.blob, &bytes, task.schema);
     let mut versions = Versions { task, blobs, parsed: HashMap::new(), shows_old: newest.state.is_quarantined() };
     let Some(good) = versions.last_good(newest.state)? else { return Ok(Reading::NeedsHistory) };
     let Some(mut rows) = versions.effective_rows(&mut newest, good)? else { return Ok(Reading::NeedsHistory) };
@@ -188,7 +200,7 @@ impl Versions<'_> {
                     let bytes = (self.blobs)(blob)?;
                     // Whether an old version satisfied the schema only matters when rows of it may be shown.
                     let schema = self.task.schema.filter(|_| self.task.strict || self.shows_old);
-                    parse_file(self.task.path, &bytes, self.task.dataset, schema)
+                    self.task.parse(blob, &bytes, schema)
                 }
                 None => parse_file(self.task.path, &[], self.task.dataset, None),
             };

@@ -23,6 +23,8 @@ impl Engine {
     /// Makes a database from the source. The rows of the generation before, when it is sound, only serve to tell what
     /// changed.
     pub(super) fn rebuild(&mut self) -> Result<Made, ImporterError> {
+        // It has the name that the new file gets.
+        self.standby = None;
         let before = self.workspace.current().filter(|published| published.check().is_ok());
         let attempt = self.workspace.begin()?;
         self.scenery.read_history()?;

@@ -148,6 +148,16 @@ impl Rules {
         format!("{tables}.{parser}.{strict}.{}", self.datasets.fingerprint())
     }
 
+    /// Whether these rules read and judge every file as the others do.
+    #[must_use]
+    pub fn agree_with(&self, others: &Self) -> bool {
+        let schemas = |rules: &Self| {
+            let blobs = rules.schemas.iter().map(|(path, schema)| (path.clone(), schema.blob));
+            blobs.collect::<Vec<_>>()
+        };
+        self.datasets.fingerprint() == others.datasets.fingerprint() && schemas(self) == schemas(others)
+    }
+
     /// The entries in `_files` and `_errors` of the declaration and the schemas among `paths`.
     #[must_use]
     pub fn records(

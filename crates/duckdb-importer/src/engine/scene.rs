@@ -1,12 +1,14 @@
 //! The source as it is at one moment, and what is remembered of it between moments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use baft_repo::{Oid, Repo, RepoPath};
 
+use super::memo::{Memo, Wanted};
 use super::plan::{Files, Overlay, committed_files, files_now};
 use super::pool::Contents;
 use super::read::{BaseFile, End, Task, chain};
@@ -20,6 +22,9 @@ use baft_dataset::dataset::{CONFIG_FILE, Datasets};
 
 /// A file that cannot be read and was saved this recently may simply not be finished.
 pub(super) const SETTLING: Duration = Duration::from_millis(250);
+
+/// So many files are read in the background, by one thread.
+const AHEAD: usize = 4;
 
 /// The source: what it is now, and handles and caches to look again cheaply.
 #[derive(Debug)]
@@ -40,6 +45,8 @@ pub(super) struct Scenery {
     pub(super) overlay: Overlay,
     /// The rules in effect now.
     pub(super) rules: Rules,
+    /// Files read lately, by these rules.
+    pub(super) memo: Arc<Memo>,
 }
 
 impl Scenery {
@@ -62,6 +69,7 @@ impl Scenery {
             files: Files::new(),
             overlay: Overlay::new(),
             rules: Rules { datasets, declaration: None, declaration_issues: Vec::new(), schemas: BTreeMap::new() },
+            memo: Arc::default(),
         }
     }
 
@@ -147,7 +155,11 @@ impl Scenery {
             self.fetch(schemas.into_iter())?;
         }
         let schemas = self.schemas(&datasets)?;
-        self.rules = Rules { datasets, declaration, declaration_issues, schemas };
+        let rules = Rules { datasets, declaration, declaration_issues, schemas };
+        if !rules.agree_with(&self.rules) {
+            self.memo.clear();
+        }
+        self.rules = rules;
         self.target = target;
         Ok(())
     }
@@ -226,7 +238,23 @@ impl Scenery {
             chain,
             end: base.map_or(End::Beginning, End::Base),
             strict: self.strict,
+            memo: None,
         })
+    }
+
+    /// Begins to read files in the background. So many of them that all threads will have enough to do are left alone.
+    pub(super) fn read_ahead(&self, paths: &BTreeSet<String>) -> Option<JoinHandle<()>> {
+        if paths.len() > AHEAD {
+            return None;
+        }
+        let repo = self.repo.as_ref().map(|(repo, _, _)| repo);
+        let wanted = paths.iter().filter_map(|path| {
+            let (dataset, blob) = (self.rules.datasets.for_path(path)?, self.files.get(path)?.blob);
+            let content = self.contents().get(repo, blob).ok()?;
+            let schema = dataset.schema.as_ref().and_then(|schema| self.rules.schemas.get(schema)?.schema.clone());
+            Some(Wanted { path: path.clone(), blob, content, schema })
+        });
+        self.memo.read_ahead(self.datasets(), wanted.collect())
     }
 
     /// Whether dates before the oldest commit that was read are not exact.

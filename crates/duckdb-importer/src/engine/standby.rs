@@ -1,11 +1,15 @@
-//! A copy of the current generation, made while nothing else is to be done, that the next import works on. Copying costs
-//! by what exists; this takes it out of the time between a change and its publication.
+//! A copy of the current generation, made and opened while nothing else is to be done, for the next import to work on.
+//! Copying costs by the size of the file and opening by the number of tables; this takes both out of the time between a
+//! change and its publication.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
+use super::update::NAME;
 use super::{Engine, Known};
+use crate::db::{Access, Session};
 use crate::generation::{Attempt, FileId, Workspace, copy_trusted};
 
 /// A copy that is ready, or being made. Dropped before it is taken, it is gone.
@@ -14,7 +18,14 @@ pub(super) struct Standby {
     number: u64,
     dir: PathBuf,
     db: PathBuf,
-    making: Option<JoinHandle<std::io::Result<FileId>>>,
+    making: Option<JoinHandle<io::Result<Ready>>>,
+}
+
+/// A copy that is there, attached as [`NAME`] by this handle on the importer's instance.
+#[derive(Debug)]
+struct Ready {
+    file: FileId,
+    session: Session,
 }
 
 impl Engine {
@@ -25,56 +36,78 @@ impl Engine {
         if !self.keep_standby || known.number != number || self.standby.as_ref().is_some_and(|it| it.number == number) {
             return;
         }
-        // The old one must have stopped copying before a new one begins.
+        // The old one must be closed and gone before a new one begins.
         self.standby = None;
-        self.standby = Standby::begin(&self.workspace, known, published.db);
+        let Some(Ok(session)) = self.session.as_ref().map(Session::another) else { return };
+        self.standby = Standby::begin(&self.workspace, known, published.db, session);
     }
 }
 
 impl Standby {
-    fn begin(workspace: &Workspace, known: &Known, from: PathBuf) -> Option<Self> {
+    fn begin(workspace: &Workspace, known: &Known, from: PathBuf, session: Session) -> Option<Self> {
         let dir = workspace.standby_dir();
         let db = dir.join(from.file_name()?);
         let expected = known.file;
         let (folder, target) = (dir.clone(), db.clone());
-        let copy = move || make(&folder, &from, &target, expected);
-        let making = std::thread::Builder::new().name("standby".to_owned()).spawn(copy);
+        let make = move || {
+            let made = copy(&folder, &from, &target, expected)
+                .and_then(|()| session.attach(&target, NAME, Access::Write).map_err(io::Error::other))
+                .and_then(|()| FileId::of(&target));
+            if made.is_err() {
+                let _ = fs::remove_dir_all(&folder);
+            }
+            Ok(Ready { file: made?, session })
+        };
+        let making = std::thread::Builder::new().name("standby".to_owned()).spawn(make);
         Some(Self { number: known.number, dir, db, making: Some(making.ok()?) })
     }
 
-    /// The copy, as the beginning of an attempt, if it is one of generation `number` and nobody touched it. Otherwise the
-    /// import copies for itself.
+    /// The copy, attached as [`NAME`], as the beginning of an attempt, if it is one of generation `number` and nobody
+    /// touched it. Otherwise the import copies for itself.
     pub(super) fn take(mut self, workspace: &Workspace, number: u64) -> Option<Attempt> {
-        let made = self.making.take()?.join().ok()?;
-        let ready = made.map_err(|error| tracing::debug!(%error, "no copy waits for the next import")).ok()?;
-        if self.number != number || FileId::of(&self.db).ok()? != ready {
-            return None;
+        let ready = self.ready()?;
+        if self.number == number && FileId::of(&self.db).is_ok_and(|file| file == ready.file) {
+            return Some(workspace.begin_from_standby());
         }
-        workspace.begin_from_standby().ok()
+        self.discard(&ready);
+        None
+    }
+
+    fn ready(&mut self) -> Option<Ready> {
+        let made = self.making.take()?.join().unwrap_or_else(|_| Err(io::Error::other("the copying thread died")));
+        made.map_err(|error| tracing::debug!(%error, "no copy waits for the next import")).ok()
+    }
+
+    fn discard(&self, ready: &Ready) {
+        if let Err(error) = ready.session.detach(NAME) {
+            tracing::debug!(%error, "the copy that waited cannot be closed");
+        }
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
 impl Drop for Standby {
     fn drop(&mut self) {
-        if let Some(making) = self.making.take() {
-            let _ = making.join();
+        // Taken, it is somebody else's.
+        if self.making.is_some()
+            && let Some(ready) = self.ready()
+        {
+            self.discard(&ready);
         }
-        // Taken, it is not there any more.
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-fn make(dir: &Path, from: &Path, to: &Path, expected: FileId) -> std::io::Result<FileId> {
+fn copy(dir: &Path, from: &Path, to: &Path, expected: FileId) -> io::Result<()> {
     fs::create_dir(dir)?;
     // The next generation needs as much again, and an old one is only removed after that.
     let size = fs::metadata(from)?.len();
     if baft_kit::durable::free_bytes(dir)? < size.saturating_mul(3) {
-        return Err(std::io::Error::other("there is little space left"));
+        return Err(io::Error::other("there is little space left"));
     }
     copy_trusted(from, to)?;
     baft_kit::durable::sync_file(to)?;
     if FileId::of(from)? != expected {
-        return Err(std::io::Error::other("the published file changed"));
+        return Err(io::Error::other("the published file changed"));
     }
-    FileId::of(to)
+    Ok(())
 }

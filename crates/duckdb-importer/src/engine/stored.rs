@@ -100,14 +100,18 @@ pub fn rows(connection: &Connection, paths: &[String]) -> Result<Vec<StoredRow>,
 pub fn sections(connection: &Connection, paths: &[String]) -> Result<HashMap<String, StoredSection>, ImporterError> {
     let paths = among(connection, "stage_paths", paths)?;
     let sql = format!(
-        "SELECT key, docid, doc_kind, doc_id, pointer, section_id, parent_pointer, ord, depth, level, title, \
-               array_to_string(tags, chr(31)), len(tags), content, line_start \
-               FROM sections WHERE source_path IN {paths}"
+        "SELECT key, docid, doc_kind, doc_id, pointer, section_id, parent_pointer, ord, depth, level, title, tags, \
+         content, line_start FROM sections WHERE source_path IN {paths}"
     );
     let found = all(connection, "reading sections", &sql, |row| {
-        let tags: String = row.get::<_, Option<String>>(11)?.unwrap_or_default();
-        let count: i64 = row.get(12)?;
-        let tags = if count == 0 { Vec::new() } else { tags.split('\u{1f}').map(str::to_owned).collect() };
+        let tags = match row.get(11)? {
+            Value::List(tags) => tags,
+            _ => Vec::new(),
+        };
+        let text = |tag| match tag {
+            Value::Text(tag) => Some(tag),
+            _ => None,
+        };
         let section = baft_dataset::rows::SectionRow {
             doc_kind: row.get(2)?,
             doc_id: row.get(3)?,
@@ -118,9 +122,9 @@ pub fn sections(connection: &Connection, paths: &[String]) -> Result<HashMap<Str
             depth: row.get(8)?,
             level: row.get::<_, Option<i32>>(9)?.map(i64::from),
             title: row.get(10)?,
-            tags,
-            content: row.get(13)?,
-            line_start: row.get(14)?,
+            tags: tags.into_iter().filter_map(text).collect(),
+            content: row.get(12)?,
+            line_start: row.get(13)?,
         };
         Ok((row.get(0)?, StoredSection { docid: row.get(1)?, section }))
     })?;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use baft_bus::payload::Counts;
 
 use super::plan::{Base, Plan, plan};
-use super::read::{BaseFile, Outcome, Reading, read};
+use super::read::{BaseFile, Outcome, Reading, Task, read};
 use super::scene::{SETTLING, Scenery};
 use super::seal::Tables;
 use super::stored::StoredRow;
@@ -17,7 +18,7 @@ use crate::apply::{self, Delta, Meta, Micros};
 use crate::daemon::{self, Report};
 use crate::db::{Access, RowGroups};
 use crate::generation::{Attempt, FileId, Published, check_alone, check_digest, copy_checked, copy_trusted};
-use crate::source::{Range, WORKTREE};
+use crate::source::{Range, Version, WORKTREE};
 use baft_dataset::rows::FileState;
 
 /// The name under which a generation in the making is attached.
@@ -34,26 +35,26 @@ impl Engine {
         }
         let plan = self.plan(&known.base)?;
         if plan.is_empty() {
-            self.prepare_standby();
             let mut counts = Counts { unchanged: published.manifest.rows.values().sum(), ..Counts::default() };
             counts.errors = published.manifest.counts.errors;
             let mut report = report(&published.manifest, counts, daemon::Outcome::Unchanged, started.elapsed());
             report.commit = self.scenery.target.commit().map(|commit| commit.to_string());
             return Ok(Some(report));
         }
+        self.scenery.fetch(plan.read.iter().cloned())?;
+        let reading = self.scenery.read_ahead(&plan.read);
         let copying = Instant::now();
-        let Some(attempt) = self.clone_current(&published, &known)? else { return Ok(None) };
+        let Some(attempt) = self.open_copy(&published, &known)? else { return Ok(None) };
         attempt.sync_early();
         self.lap("copy", copying);
         let now = Micros::now();
         let meta = self.next_meta(Some(&known.meta));
         let session = self.session()?;
-        session.attach(attempt.db(), NAME, Access::Write)?;
         session.use_file(NAME)?;
         // What one edit changes is little, and handing it to other threads costs more than they save.
         session.use_threads(1)?;
         session.row_groups(row_groups(meta.carried, published.manifest.rows.values().sum()))?;
-        let result = self.apply(&plan, &known, meta, now);
+        let result = self.apply(&plan, &known, meta, now, reading);
         let detached = self.session()?.detach(NAME);
         let (meta, counts, untouched) = result?;
         detached?;
@@ -98,9 +99,9 @@ impl Engine {
         plan(files, base, rules, target, repo.as_ref().map(|(repo, _, _)| repo), history.as_mut())
     }
 
-    /// A private copy of the current generation: the one that waits, or a new one. Nothing when the current generation is
-    /// not what was published.
-    fn clone_current(&mut self, published: &Published, known: &Known) -> Result<Option<Attempt>, ImporterError> {
+    /// A private copy of the current generation, attached as [`NAME`]: the one that waits, or a new one. Nothing when the
+    /// current generation is not what was published.
+    fn open_copy(&mut self, published: &Published, known: &Known) -> Result<Option<Attempt>, ImporterError> {
         if let Some(standby) = self.standby.take()
             && let Some(attempt) = standby.take(&self.workspace, known.number)
         {
@@ -110,10 +111,14 @@ impl Engine {
         let copying = ImporterError::io("copy", &published.db);
         if FileId::of(&published.db).is_ok_and(|file| file == known.file) {
             copy_trusted(&published.db, attempt.db()).map_err(copying)?;
-            return Ok(Some(attempt));
+        } else {
+            let digest = copy_checked(&published.db, attempt.db()).map_err(copying)?;
+            if check_digest(published, &digest).is_err() {
+                return Ok(None);
+            }
         }
-        let digest = copy_checked(&published.db, attempt.db()).map_err(copying)?;
-        Ok(check_digest(published, &digest).is_ok().then_some(attempt))
+        self.session()?.attach(attempt.db(), NAME, Access::Write)?;
+        Ok(Some(attempt))
     }
 
     pub(super) fn next_meta(&self, before: Option<&Meta>) -> Meta {
@@ -137,19 +142,23 @@ impl Engine {
         known: &Known,
         mut meta: Meta,
         now: Micros,
+        reading: Option<JoinHandle<()>>,
     ) -> Result<(Meta, Counts, Tables), ImporterError> {
         let threads = self.settings.publish.threads;
         self.session()?;
         let Some(session) = &self.session else { return Err(ImporterError::Stopped) };
         let connection = session.connection();
         let scenery = &mut self.scenery;
-        scenery.fetch(plan.read.iter().cloned())?;
 
         let parsing = Instant::now();
         let mut paths: Vec<String> = plan.read.union(&plan.gone).cloned().collect();
         self.progress.total.store(paths.len(), Ordering::Relaxed);
         let mut old = stored::rows(connection, &paths)?;
         let losers = stored::losers(connection)?;
+        if let Some(reading) = reading {
+            // Whatever it could not read is read below.
+            let _ = reading.join();
+        }
         let mut outcomes = BTreeMap::new();
         let mut to_read: Vec<String> = plan.read.iter().cloned().collect();
         let mut owned;
@@ -250,7 +259,9 @@ fn read_files(
             let tasks: Vec<_> = paths
                 .iter()
                 .zip(&chains)
-                .filter_map(|(path, (chain, complete))| scenery.task(path, chain, base.get(path).filter(|_| !complete)))
+                .filter_map(|(path, (chain, complete))| {
+                    task(scenery, path, chain, base.get(path).filter(|_| !complete))
+                })
                 .collect();
             pool::each(
                 &tasks,
@@ -268,7 +279,8 @@ fn read_files(
         }
     }
     let chains = again.iter().map(|path| scenery.versions(path)).collect::<Result<Vec<_>, _>>()?;
-    let tasks: Vec<_> = again.iter().zip(&chains).filter_map(|(path, chain)| scenery.task(path, chain, None)).collect();
+    let tasks: Vec<_> =
+        again.iter().zip(&chains).filter_map(|(path, chain)| task(scenery, path, chain, None)).collect();
     pool::each(
         &tasks,
         threads,
@@ -282,6 +294,11 @@ fn read_files(
         },
     )?;
     Ok(outcomes)
+}
+
+/// A file to be read, unless it was lately.
+fn task<'a>(scenery: &'a Scenery, path: &'a str, chain: &'a [Version], base: Option<&'a BaseFile>) -> Option<Task<'a>> {
+    Some(Task { memo: Some(&scenery.memo), ..scenery.task(path, chain, base)? })
 }
 
 /// A file that cannot be read and was saved a moment ago is probably being written: look again instead of telling

@@ -118,15 +118,10 @@ impl Workspace {
         self.dir.join(GENS).join(STANDBY)
     }
 
-    /// Turns the waiting copy into an attempt.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn begin_from_standby(&self) -> Result<Attempt, ImporterError> {
-        let from = self.standby_dir();
-        let to = self.dir.join(GENS).join(format!("{TEMPORARY}{}", ulid::Ulid::new()));
-        fs::rename(&from, &to).map_err(ImporterError::io("rename", &from))?;
-        Ok(Attempt::adopt(to, &self.db_name))
+    /// Makes the waiting copy an attempt, where it is.
+    #[must_use]
+    pub fn begin_from_standby(&self) -> Attempt {
+        Attempt::adopt(self.standby_dir(), &self.db_name)
     }
 
     /// Removes generations that are neither among the newest `keep` nor replaced less than `keep_for` ago. Manifests of

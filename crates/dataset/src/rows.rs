@@ -100,7 +100,8 @@ pub struct EntityRow {
     pub line_start: u32,
     /// Last line of the entity, from 1.
     pub line_end: u32,
-    /// Hex BLAKE3 over id, type and content. Equal hashes mean equal values in every column that
+    /// Hex BLAKE3 over id, type and content, and over the kinds of values that the content does not
+    /// tell apart (a date from the same text). Equal hashes mean equal values in every column that
     /// comes from the entity itself; lines, `schema_valid` and what the dataset's declaration
     /// decides may still differ (see [`crate::dataset::Dataset::fingerprint`]).
     pub row_hash: String,

@@ -235,3 +235,19 @@ fn equal_entities_have_equal_hashes_wherever_they_stand() {
     assert_eq!(one.entities[0].row_hash, moved.entities[1].row_hash);
     assert_ne!(one.entities[0].row_hash, changed.entities[0].row_hash);
 }
+
+#[test]
+fn values_of_two_kinds_that_look_alike_as_json_have_two_hashes() {
+    let hash = |value: &str| {
+        let mut file = parse("data/gaps.yaml", &format!("entries:\n- id: G1-1\n  a: [x, {value}]\n"));
+        let row = file.entities.remove(0);
+        (row.content, row.row_hash)
+    };
+    for (one, other) in
+        [("2026-01-02 03:04:05", "'2026-01-02 03:04:05'"), ("!!binary aGk=", "\"b'hi'\""), ("{1: y}", "{'1': y}")]
+    {
+        let (one, other) = (hash(one), hash(other));
+        assert_eq!(one.0, other.0);
+        assert_ne!(one.1, other.1, "{}", one.0);
+    }
+}

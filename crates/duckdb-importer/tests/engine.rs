@@ -514,6 +514,33 @@ fn old_generations_go_and_the_newest_stay() {
 }
 
 #[test]
+fn a_value_that_changes_only_its_kind_changes_its_columns() {
+    let clone = sample();
+    let settings = clone.commits("db");
+    let mut engine = Engine::open(settings.clone()).unwrap();
+    for written in ["2026-01-02 03:04:05", "'2026-01-02 03:04:05'", "'2026-01-02'", "2026-01-02 03:04:05"] {
+        clone.write("data/sessions.yaml", &format!("entries:\n- number: 1\n  title: The dam\n  date: {written}\n"));
+        clone.commit("another kind");
+        import_and_compare(&clone, &mut engine, &settings);
+    }
+}
+
+#[test]
+fn lists_and_records_keep_every_character() {
+    let clone = sample();
+    let settings = clone.commits("db");
+    let mut engine = Engine::open(settings.clone()).unwrap();
+    import(&mut engine);
+    clone.write("data/gaps.yaml", &GAPS.replace("[Obs 001]", r#"["a\x1fb", "\x1e", "", Obs 001]"#));
+    clone.commit("odd characters");
+    let report = import_and_compare(&clone, &mut engine, &settings);
+    assert_eq!(report.counts.updated, 1);
+    let lengths =
+        ask(&clone.db("db"), "SELECT list_transform(cross_refs, lambda t: length(t)) FROM gaps WHERE id = 'G01-01'");
+    assert_eq!(lengths, "[3, 1, 0, 7]");
+}
+
+#[test]
 fn a_copy_waits_for_the_next_change() {
     let clone = sample();
     let settings = clone.commits("db");

@@ -59,10 +59,22 @@ impl Extraction<'_, '_> {
             self.issue(at, Severity::Error, "missing-id", pointer, None, message);
             return;
         };
+        let Some(type_name) = self.dataset.type_name.clone() else {
+            self.validate(entity, pointer, &identity.id);
+            self.sections_of(entity, pointer, &identity.id);
+            return;
+        };
+        let content = self.content(entity, &identity.local, identity.field.as_deref());
+        let row_hash = self.row_hash(entity, &identity.id, &type_name, &content);
+        if let Some(before) = self.before.get(identity.id.as_str()).filter(|before| before.row_hash == row_hash) {
+            let (line_start, line_end) = self.lines(entity);
+            self.entities.push(EntityRow { line_start, line_end, ..(*before).clone() });
+            self.sections_of(entity, pointer, &identity.id);
+            return;
+        }
         let valid = self.validate(entity, pointer, &identity.id);
         self.sections_of(entity, pointer, &identity.id);
-        let Some(type_name) = self.dataset.type_name.clone() else { return };
-        let row = self.row(entity, pointer, identity, type_name, valid);
+        let row = self.row(entity, pointer, identity, type_name, valid, content, row_hash);
         self.entities.push(row);
     }
 
@@ -79,6 +91,7 @@ impl Extraction<'_, '_> {
         violations.is_empty()
     }
 
+    #[allow(clippy::too_many_arguments, reason = "called once, with what was found out before")]
     fn row(
         &mut self,
         entity: Id,
@@ -86,21 +99,18 @@ impl Extraction<'_, '_> {
         identity: Identity,
         type_name: String,
         schema_valid: bool,
+        content: String,
+        row_hash: String,
     ) -> EntityRow {
         let Identity { id, local, field } = identity;
-        let content = self.content(entity, &local, field.as_deref());
         let title = self.first_text(entity, &self.dataset.titles);
         let tags = self.tags(entity);
         let updated_own = self.own_date(entity, pointer, &id);
         let (typed, extra) = columns::typed(self, entity, pointer, &id, field.as_deref());
         let search =
             SearchFields { title: title.clone(), tags: tags.clone(), content: search_text(self.doc, entity, &id) };
-        let mut hasher = blake3::Hasher::new();
-        for part in [&id, &type_name, &content] {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-        }
         let aliases = aliases::of(self.doc, entity, self.dataset, &id, &local);
-        let node = self.doc.node(entity);
+        let (line_start, line_end) = self.lines(entity);
         EntityRow {
             title,
             status: self.first_text(entity, &self.dataset.statuses),
@@ -109,9 +119,9 @@ impl Extraction<'_, '_> {
             content,
             tags,
             updated_own,
-            line_start: node.start.line,
-            line_end: node.last_line,
-            row_hash: hasher.finalize().to_hex().to_string(),
+            line_start,
+            line_end,
+            row_hash,
             schema_valid,
             typed,
             extra,
@@ -122,6 +132,24 @@ impl Extraction<'_, '_> {
             type_name,
             local_id: local,
         }
+    }
+
+    fn lines(&self, entity: Id) -> (u32, u32) {
+        let node = self.doc.node(entity);
+        (node.start.line, node.last_line)
+    }
+
+    /// Equal for entities of which every column is equal.
+    fn row_hash(&self, entity: Id, id: &str, type_name: &str, content: &str) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for part in [id, type_name, content] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        let mut place = 0;
+        let mut untold = Vec::new();
+        untold_kinds(self.doc, entity, &mut place, &mut untold);
+        hasher.update(&untold);
+        hasher.finalize().to_hex().to_string()
     }
 
     /// The entity as JSON. The reference importer puts an id taken from the file name into the
@@ -208,6 +236,30 @@ pub(super) fn calendar_date(value: &Value<'_>) -> Option<String> {
         Value::DateTime(time) => time.get(..10).map(str::to_owned),
         Value::Str(text) if is_calendar_date(text) => Some(text.to_string()),
         _ => None,
+    }
+}
+
+/// Where values stand whose kind their JSON does not tell: dates and bytes look like text, a key that is a number like one
+/// that is its digits.
+fn untold_kinds(doc: &Document<'_>, id: Id, place: &mut u32, found: &mut Vec<u8>) {
+    *place += 1;
+    let tell = |found: &mut Vec<u8>, place: u32, kind: u8| {
+        found.extend_from_slice(&place.to_le_bytes());
+        found.push(kind);
+    };
+    match doc.value(id) {
+        Value::Date(_) | Value::DateTime(_) => tell(found, *place, 1),
+        Value::Bytes(_) => tell(found, *place, 2),
+        Value::Seq(items) => items.iter().for_each(|&item| untold_kinds(doc, item, place, found)),
+        Value::Map(pairs) => {
+            for &(key, value) in pairs {
+                if !matches!(doc.value(key), Value::Str(_)) {
+                    tell(found, *place, 3);
+                }
+                untold_kinds(doc, value, place, found);
+            }
+        }
+        _ => {}
     }
 }
 

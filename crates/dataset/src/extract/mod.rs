@@ -9,7 +9,7 @@ mod sections;
 pub(crate) use entity::Identity;
 pub(crate) use markdown::{BODY, front_matter};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dataset::{Dataset, Format, Kind};
@@ -18,12 +18,25 @@ use crate::schema::Schema;
 use crate::yaml::{self, Document, Id, Limits, Mark, Value, YamlError};
 
 /// Changes whenever this code may read the same bytes differently; part of the parse cache's key.
-pub const PARSER_VERSION: u32 = 1;
+pub const PARSER_VERSION: u32 = 2;
 
 /// Reads one file. Never panics and never fails: what cannot be used is in
 /// [`ParsedFile::issues`].
 #[must_use]
 pub fn parse_file(path: &str, bytes: &[u8], dataset: &Dataset, schema: Option<&Schema>) -> ParsedFile {
+    parse_file_after(None, path, bytes, dataset, schema)
+}
+
+/// The same, faster: `before` is another version of the file, read with the same dataset and schema. Entities that it has
+/// too, and nothing to say about, are taken from there.
+#[must_use]
+pub fn parse_file_after(
+    before: Option<&ParsedFile>,
+    path: &str,
+    bytes: &[u8],
+    dataset: &Dataset,
+    schema: Option<&Schema>,
+) -> ParsedFile {
     let mut file = ParsedFile {
         path: path.to_owned(),
         dataset: dataset.id.clone(),
@@ -35,7 +48,7 @@ pub fn parse_file(path: &str, bytes: &[u8], dataset: &Dataset, schema: Option<&S
     // Files come from whoever can push. Should a bug make one of them fatal, it must cost that
     // file and not the daemon.
     let read = catch_unwind(AssertUnwindSafe(|| match read(bytes, dataset.format) {
-        Ok(document) => Ok(Extraction::new(path, dataset, schema, &document).run()),
+        Ok(document) => Ok(Extraction::new(before, path, dataset, schema, &document).run()),
         Err(error) => Err(error),
     }));
     let failure = match read {
@@ -137,11 +150,28 @@ struct Extraction<'e, 'd> {
     sections: Vec<SectionRow>,
     issues: Vec<Issue>,
     nameless: usize,
+    /// Rows of another version, of which there is nothing to say, by id.
+    before: HashMap<&'e str, &'e EntityRow>,
 }
 
 impl<'e, 'd> Extraction<'e, 'd> {
-    fn new(path: &'e str, dataset: &'e Dataset, schema: Option<&'e Schema>, doc: &'e Document<'d>) -> Self {
+    fn new(
+        before: Option<&'e ParsedFile>,
+        path: &'e str,
+        dataset: &'e Dataset,
+        schema: Option<&'e Schema>,
+        doc: &'e Document<'d>,
+    ) -> Self {
+        let said = |before: &'e ParsedFile| -> HashSet<&'e str> {
+            before.issues.iter().filter_map(|issue| issue.entity_id.as_deref()).collect()
+        };
+        let clean = |before: &'e ParsedFile| {
+            let said = said(before);
+            let rows = before.entities.iter().filter(move |row| row.schema_valid && !said.contains(row.id.as_str()));
+            rows.map(|row| (row.id.as_str(), row))
+        };
         Extraction {
+            before: before.into_iter().flat_map(clean).collect(),
             path,
             dataset,
             schema,

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use baft_dataset::dataset::{Dataset, Datasets};
-use baft_dataset::extract::parse_file;
+use baft_dataset::extract::parse_file_after;
 use baft_dataset::rows::ParsedFile;
 use baft_dataset::schema::Schema;
 use baft_repo::Oid;
 
 /// So many bytes of files are remembered, a few times as much when read.
-const MOST: usize = 2 << 20;
+const MOST: usize = 8 << 20;
 
 /// What is remembered. It holds for one set of rules; with others, [`Memo::clear`] it.
 #[derive(Debug, Default)]
@@ -53,7 +53,9 @@ impl Memo {
         if let Some(found) = self.all().iter().find(|it| known(it)) {
             return found.file.clone();
         }
-        let file = Arc::new(parse_file(path, content, dataset, schema));
+        let another = |it: &&Remembered| it.judged == schema.is_some() && it.path == path;
+        let before = self.all().iter().rev().find(another).map(|it| it.file.clone());
+        let file = Arc::new(parse_file_after(before.as_deref(), path, content, dataset, schema));
         if content.len() <= MOST {
             let new = Remembered {
                 path: path.to_owned(),

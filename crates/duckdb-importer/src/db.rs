@@ -1,6 +1,7 @@
 //! One DuckDB instance, to which database files are attached and detached: opening an instance costs 20 ms, attaching a
 //! file one.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use duckdb::{Config, Connection};
@@ -12,6 +13,8 @@ use crate::tables::literal;
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,
+    /// What this handle chose last for the whole instance.
+    works_with: Cell<Option<(usize, RowGroups)>>,
 }
 
 /// What an attached file is for.
@@ -59,16 +62,16 @@ impl Session {
             )?;
             Ok(connection)
         };
-        Ok(Self { connection: start().map_err(ImporterError::db("starting"))? })
+        Ok(Self { connection: start().map_err(ImporterError::db("starting"))?, works_with: Cell::new(None) })
     }
 
-    /// Another handle on the same instance, for another thread.
+    /// Another handle on the same instance, for another thread to read or attach with.
     ///
     /// # Errors
     /// When DuckDB refuses.
     pub fn another(&self) -> Result<Self, ImporterError> {
         let connection = self.connection.try_clone().map_err(ImporterError::db("connecting once more"))?;
-        Ok(Self { connection })
+        Ok(Self { connection, works_with: Cell::new(None) })
     }
 
     /// The connection.
@@ -77,27 +80,24 @@ impl Session {
         &self.connection
     }
 
-    /// Works with so many threads from now on.
+    /// Works with so many threads from now on, and says what the next checkpoint does with the small row groups that earlier
+    /// imports left: each costs a little at every checkpoint and every reading, and merging them writes whole tables again.
     ///
     /// # Errors
     /// When DuckDB refuses.
-    pub fn use_threads(&self, threads: usize) -> Result<(), ImporterError> {
-        let sql = format!("SET threads = {}", threads.max(1));
-        self.connection.execute_batch(&sql).map_err(ImporterError::db("choosing the number of threads"))
-    }
-
-    /// What the next checkpoint does with the small row groups that earlier imports left: each costs a little at every
-    /// checkpoint and every reading, and merging them writes whole tables again.
-    ///
-    /// # Errors
-    /// When DuckDB refuses.
-    pub fn row_groups(&self, small: RowGroups) -> Result<(), ImporterError> {
+    pub fn work_with(&self, threads: usize, small: RowGroups) -> Result<(), ImporterError> {
+        let threads = threads.max(1);
+        if self.works_with.get() == Some((threads, small)) {
+            return Ok(());
+        }
         let tasks = match small {
             RowGroups::Leave => 0,
             RowGroups::Merge => 100,
         };
-        let sql = format!("SET max_vacuum_tasks = {tasks}");
-        self.connection.execute_batch(&sql).map_err(ImporterError::db("choosing what a checkpoint does"))
+        let sql = format!("SET threads = {threads}; SET max_vacuum_tasks = {tasks}");
+        self.connection.execute_batch(&sql).map_err(ImporterError::db("choosing how to work"))?;
+        self.works_with.set(Some((threads, small)));
+        Ok(())
     }
 
     /// Attaches a file under a name, without making it the default.

@@ -144,6 +144,12 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Whether its files hold sections of prose.
+    #[must_use]
+    pub fn has_sections(&self) -> bool {
+        self.sections.is_some()
+    }
+
     /// Changes whenever the declaration changes in a way that can change a row.
     #[must_use]
     pub fn fingerprint(&self) -> &str {

@@ -46,8 +46,7 @@ impl Engine {
         let Some(session) = &self.session else { return Err(ImporterError::Stopped) };
         session.attach(attempt.db(), NAME, Access::Create)?;
         session.use_file(NAME)?;
-        session.use_threads(threads)?;
-        session.row_groups(RowGroups::Leave)?;
+        session.work_with(threads, RowGroups::Leave)?;
         let connection = session.connection();
         let written = fill(connection, &mut self.scenery, &paths, meta, threads, &progress).and_then(|meta| {
             if old_meta.is_some() { tell_changes(connection, meta) } else { count_all(connection, meta) }

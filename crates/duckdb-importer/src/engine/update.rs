@@ -19,6 +19,7 @@ use crate::daemon::{self, Report};
 use crate::db::{Access, RowGroups};
 use crate::generation::{Attempt, FileId, Published, check_alone, check_digest, copy_checked, copy_trusted};
 use crate::source::{Range, Version, WORKTREE};
+use baft_dataset::dataset::Dataset;
 use baft_dataset::rows::FileState;
 
 /// The name under which a generation in the making is attached.
@@ -52,8 +53,7 @@ impl Engine {
         let session = self.session()?;
         session.use_file(NAME)?;
         // What one edit changes is little, and handing it to other threads costs more than they save.
-        session.use_threads(1)?;
-        session.row_groups(row_groups(meta.carried, published.manifest.rows.values().sum()))?;
+        session.work_with(1, row_groups(meta.carried, published.manifest.rows.values().sum()))?;
         let result = self.apply(&plan, &known, meta, now, reading);
         let detached = self.session()?.detach(NAME);
         let (meta, counts, untouched) = result?;
@@ -188,7 +188,13 @@ impl Engine {
         compare::books(&outcomes, &mut delta);
         rule_books(scenery, plan, &mut delta);
         compare::entities(connection, &scenery.rules.datasets, &mut outcomes, old, &mut meta, &mut delta)?;
-        compare::sections(connection, &paths, &mut outcomes, &mut meta, &mut delta)?;
+        // Most files hold none.
+        let datasets = &scenery.rules.datasets;
+        let prose = |path: &&String| datasets.for_path(path).is_none_or(Dataset::has_sections);
+        let prose: Vec<_> = paths.iter().filter(prose).cloned().collect();
+        if !prose.is_empty() {
+            compare::sections(connection, &prose, &mut outcomes, &mut meta, &mut delta)?;
+        }
         let counts = counts(&delta);
         let untouched = seal::untouched(known.tables.clone(), &scenery.rules.datasets, &delta.writes());
         let begin = ImporterError::db("beginning the transaction");

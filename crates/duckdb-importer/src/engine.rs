@@ -302,6 +302,7 @@ impl Engine {
 
     fn restart_session(&mut self) {
         self.standby = None;
+        self.reading = false;
         self.session = None;
         self.known = None;
         self.start_session();

@@ -1,7 +1,5 @@
 //! References between entities, and what they name.
 
-use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use duckdb::{Connection, params};
@@ -55,20 +53,8 @@ fn named(connection: &Connection, names: &[String]) -> Result<HashMap<String, St
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         rows.collect::<Result<Vec<(String, String, bool)>, duckdb::Error>>()
     };
-    let found = read().map_err(ImporterError::db("resolving references"))?;
-    let mut named: HashMap<String, (bool, String)> = HashMap::new();
-    for (name, id, is_id) in found {
-        match named.entry(name) {
-            Entry::Vacant(free) => {
-                free.insert((is_id, id));
-            }
-            Entry::Occupied(mut taken) => {
-                let (was_id, known) = taken.get();
-                if (is_id, Reverse(&id)) > (*was_id, Reverse(known)) {
-                    taken.insert((is_id, id));
-                }
-            }
-        }
-    }
-    Ok(named.into_iter().map(|(name, (_, id))| (name, id)).collect())
+    let mut found = read().map_err(ImporterError::db("resolving references"))?;
+    // The last of a name stays: its id, else the first by its alias.
+    found.sort_by(|(_, one, one_is), (_, other, other_is)| one_is.cmp(other_is).then(other.cmp(one)));
+    Ok(found.into_iter().map(|(name, id, _)| (name, id)).collect())
 }

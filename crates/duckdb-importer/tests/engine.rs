@@ -4,6 +4,10 @@
 
 mod support;
 
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
 use baft_duckdb_importer::config::{Follow, Source};
 use baft_duckdb_importer::engine::{Engine, verify};
 use baft_duckdb_importer::{ImporterError, Outcome, Report, Request};
@@ -546,10 +550,25 @@ fn a_copy_waits_for_the_next_change() {
     let settings = clone.commits("db");
     let mut engine = Engine::open(settings.clone()).unwrap();
     engine.keep_standby();
+    import(&mut engine);
+    let inode = |path: PathBuf| std::fs::metadata(path).map(|meta| meta.ino());
     for round in 0..4 {
+        let until = Instant::now() + Duration::from_secs(20);
+        let waiting = loop {
+            match inode(clone.workspace("db").join("gens/.standby/itp.duckdb")) {
+                Ok(inode) => break inode,
+                Err(error) => assert!(Instant::now() < until, "no copy: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
         clone.write("data/gaps.yaml", &GAPS.replace("Wells", &format!("Wells {round}")));
         clone.commit("again");
         import_and_compare(&clone, &mut engine, &settings);
+        assert_eq!(
+            inode(clone.db("db")).unwrap(),
+            waiting,
+            "round {round}: the copy that waited is what was published"
+        );
     }
 }
 

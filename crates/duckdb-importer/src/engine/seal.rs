@@ -179,18 +179,22 @@ fn read_back(session: &Session, datasets: &Datasets, untouched: Tables) -> Resul
     let readings = readings(datasets);
     let wanted = readings.iter().filter(|reading| !untouched.contains_key(&reading.table));
     let (indexes, others): (Vec<_>, Vec<_>) = wanted.partition(|reading| reading.is_index());
-    // The search indexes are about as much to read as everything else.
+    // The search indexes and the books are about as much to read as everything else.
     let other = session.another()?;
     other.use_file(NAME)?;
-    let (mut found, indexes, (ids, rows)) = std::thread::scope(|scope| {
-        let indexes = scope.spawn(move || digests(other.connection(), indexes.into_iter()));
+    let beside = move || {
+        let connection = other.connection();
+        Ok::<_, ImporterError>((digests(connection, indexes.into_iter())?, Books::read(connection)?))
+    };
+    let (mut found, (indexes, books)) = std::thread::scope(|scope| {
+        let beside = scope.spawn(beside);
         let found = digests(connection, others.into_iter())?;
-        let by_type = rows_by_type(connection)?;
-        let indexes = indexes.join().unwrap_or_else(|_| Err(ImporterError::Stopped));
-        Ok::<_, ImporterError>((found, indexes?, by_type))
+        let beside = beside.join().unwrap_or_else(|_| Err(ImporterError::Stopped));
+        Ok::<_, ImporterError>((found, beside?))
     })?;
     found.extend(indexes);
     found.extend(untouched);
+    let Books { ids, rows, files, quarantined, errors } = books;
     let count = |table: &str| found.get(table).map_or(-1, |digest| digest.rows);
     for (documents, table) in [(SCHEMA_ENTITIES, "entities"), (SCHEMA_SECTIONS, "sections")] {
         let (docs, rows) = (count(&format!("{documents}.docs")), count(table));
@@ -207,10 +211,26 @@ fn read_back(session: &Session, datasets: &Datasets, untouched: Tables) -> Resul
             hasher.update(format!("{table} {} {}\n", digest.rows, digest.sum).as_bytes());
         }
     }
-    let files = stored::files(connection)?;
-    let (quarantined, errors) = quarantined(connection, &files)?;
     let digest = hasher.finalize().to_hex().to_string();
     Ok(Sealed { digest, rows, files, quarantined, errors, tables: found })
+}
+
+/// What the manifest says of a file.
+struct Books {
+    ids: i64,
+    rows: BTreeMap<String, u64>,
+    files: BTreeMap<String, FileRecord>,
+    quarantined: Vec<Quarantined>,
+    errors: u64,
+}
+
+impl Books {
+    fn read(connection: &Connection) -> Result<Self, ImporterError> {
+        let (ids, rows) = rows_by_type(connection)?;
+        let files = stored::files(connection)?;
+        let (quarantined, errors) = quarantined(connection, &files)?;
+        Ok(Self { ids, rows, files, quarantined, errors })
+    }
 }
 
 /// How many different ids there are, and how many rows of each type.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use super::update::NAME;
-use super::{Engine, Known};
+use super::{Engine, Known, stored};
 use crate::db::{Access, Session};
 use crate::generation::{Attempt, FileId, Workspace, copy_trusted};
 
@@ -52,6 +52,7 @@ impl Standby {
         let make = move || {
             let made = copy(&folder, &from, &target, expected)
                 .and_then(|()| session.attach(&target, NAME, Access::Write).map_err(io::Error::other))
+                .and_then(|()| stored::warm(session.connection(), NAME).map_err(io::Error::other))
                 .and_then(|()| FileId::of(&target));
             if made.is_err() {
                 let _ = fs::remove_dir_all(&folder);

@@ -31,6 +31,22 @@ pub struct StoredRow {
     pub base: BaseRow,
 }
 
+/// Its columns.
+const ROW: [&str; 12] = [
+    "id",
+    "type",
+    "source_path",
+    "docid",
+    "line_start",
+    "line_end",
+    "schema_valid",
+    "row_hash",
+    "commit_oid",
+    "blob_oid",
+    "updated_date",
+    "stale",
+];
+
 /// A row of `sections`.
 #[derive(Debug, Clone)]
 pub struct StoredSection {
@@ -48,6 +64,24 @@ fn all<T>(
 ) -> Result<Vec<T>, ImporterError> {
     let read = || connection.prepare(sql)?.query_map([], row)?.collect::<Result<Vec<_>, Failed>>();
     read().map_err(ImporterError::db(what))
+}
+
+/// Reads what every import asks an attached file for, so that it is in memory then.
+pub fn warm(connection: &Connection, file: &str) -> Result<(), ImporterError> {
+    let index = crate::search::SCHEMA_ENTITIES;
+    for (table, columns) in [
+        ("entities", &ROW[..]),
+        ("edges", &["src_id"]),
+        ("aliases", &["alias", "id"]),
+        (&format!("{index}.terms"), &["docid", "termid"]),
+        (&format!("{index}.dict"), &["term", "termid"]),
+        (&format!("{index}.docs"), &["docid"]),
+    ] {
+        let columns = columns.iter().map(|column| format!("max({column})")).collect::<Vec<_>>().join(", ");
+        let sql = format!("SELECT {columns} FROM {file}.{table}");
+        connection.execute_batch(&sql).map_err(ImporterError::db("reading ahead"))?;
+    }
+    Ok(())
 }
 
 /// `_files`, by path.
@@ -71,10 +105,7 @@ pub fn files(connection: &Connection) -> Result<BTreeMap<String, FileRecord>, Im
 /// The rows of some files.
 pub fn rows(connection: &Connection, paths: &[String]) -> Result<Vec<StoredRow>, ImporterError> {
     let paths = among(connection, "stage_paths", paths)?;
-    let sql = format!(
-        "SELECT id, type, source_path, docid, line_start, line_end, schema_valid, row_hash, commit_oid, blob_oid, \
-         updated_date, stale FROM entities WHERE source_path IN {paths}"
-    );
+    let sql = format!("SELECT {} FROM entities WHERE source_path IN {paths}", ROW.join(", "));
     all(connection, "reading rows", &sql, |row| {
         let day = match row.get(10)? {
             Value::Date32(day) => day,

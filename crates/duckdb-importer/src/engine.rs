@@ -246,9 +246,11 @@ impl Engine {
         Ok(report)
     }
 
-    /// What comes after an import and nobody waits for: closes what was read back, removes generations that are not kept any
-    /// more, and makes ready for the next. Left out, the next import does it first.
+    /// What comes after an import and nobody waits for: makes ready for the next, closes what was read back, and removes
+    /// generations that are not kept any more. Left out, the next import does it first.
     pub fn tidy(&mut self) {
+        // First: copying takes the longest, on another thread.
+        self.prepare_standby();
         if std::mem::take(&mut self.reading)
             && let Some(session) = &self.session
             && let Err(error) = seal::close(session)
@@ -258,7 +260,6 @@ impl Engine {
         }
         let keep = &self.settings.publish;
         self.workspace.sweep(keep.keep, keep.keep_for, self.announced);
-        self.prepare_standby();
     }
 
     /// Notes how long a part of the import took, for the metrics.

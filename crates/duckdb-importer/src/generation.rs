@@ -16,7 +16,7 @@ mod copy;
 mod manifest;
 mod workspace;
 
-pub use attempt::Attempt;
+pub use attempt::{Attempt, sync_early};
 pub use copy::{FileId, copy_checked, copy_trusted, digest_file};
 pub use manifest::{MANIFEST, Manifest, Quarantined};
 pub use workspace::{Published, Workspace, forget_up_to, manifests_after};

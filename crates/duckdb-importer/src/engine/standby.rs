@@ -5,12 +5,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use super::update::NAME;
 use super::{Engine, Known, stored};
+use crate::ImporterError;
 use crate::db::{Access, Session};
-use crate::generation::{Attempt, FileId, Workspace, copy_trusted};
+use crate::generation::{Attempt, FileId, Workspace, copy_trusted, sync_early};
 
 /// A copy that is ready, or being made. Dropped before it is taken, it is gone.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) struct Standby {
     dir: PathBuf,
     db: PathBuf,
     making: Option<JoinHandle<io::Result<Ready>>>,
+    /// Somebody waits: what only helps is left out.
+    hurry: Arc<AtomicBool>,
 }
 
 /// A copy that is there, attached as [`NAME`] by this handle on the importer's instance.
@@ -49,10 +54,12 @@ impl Standby {
         let db = dir.join(from.file_name()?);
         let expected = known.file;
         let (folder, target) = (dir.clone(), db.clone());
+        let hurry = Arc::new(AtomicBool::new(false));
+        let hurried = hurry.clone();
         let make = move || {
             let made = copy(&folder, &from, &target, expected)
                 .and_then(|()| session.attach(&target, NAME, Access::Write).map_err(io::Error::other))
-                .and_then(|()| stored::warm(session.connection(), NAME).map_err(io::Error::other))
+                .and_then(|()| warm(&session, &hurried).map_err(io::Error::other))
                 .and_then(|()| FileId::of(&target));
             if made.is_err() {
                 let _ = fs::remove_dir_all(&folder);
@@ -60,7 +67,7 @@ impl Standby {
             Ok(Ready { file: made?, session })
         };
         let making = std::thread::Builder::new().name("standby".to_owned()).spawn(make);
-        Some(Self { number: known.number, dir, db, making: Some(making.ok()?) })
+        Some(Self { number: known.number, dir, db, making: Some(making.ok()?), hurry })
     }
 
     /// The copy, attached as [`NAME`], as the beginning of an attempt, if it is one of generation `number` and nobody
@@ -75,6 +82,7 @@ impl Standby {
     }
 
     fn ready(&mut self) -> Option<Ready> {
+        self.hurry.store(true, Ordering::Relaxed);
         let made = self.making.take()?.join().unwrap_or_else(|_| Err(io::Error::other("the copying thread died")));
         made.map_err(|error| tracing::debug!(%error, "no copy waits for the next import")).ok()
     }
@@ -98,6 +106,19 @@ impl Drop for Standby {
     }
 }
 
+/// Reads what every import asks the file for, so that it is in memory then.
+fn warm(session: &Session, hurry: &AtomicBool) -> Result<(), ImporterError> {
+    for (table, columns) in stored::asked_for() {
+        if hurry.load(Ordering::Relaxed) {
+            break;
+        }
+        let columns = columns.iter().map(|column| format!("max({column})")).collect::<Vec<_>>().join(", ");
+        let sql = format!("SELECT {columns} FROM {NAME}.{table}");
+        session.connection().execute_batch(&sql).map_err(ImporterError::db("reading ahead"))?;
+    }
+    Ok(())
+}
+
 fn copy(dir: &Path, from: &Path, to: &Path, expected: FileId) -> io::Result<()> {
     fs::create_dir(dir)?;
     // The next generation needs as much again, and an old one is only removed after that.
@@ -106,7 +127,7 @@ fn copy(dir: &Path, from: &Path, to: &Path, expected: FileId) -> io::Result<()> 
         return Err(io::Error::other("there is little space left"));
     }
     copy_trusted(from, to)?;
-    baft_kit::durable::sync_file(to)?;
+    sync_early(to);
     if FileId::of(from)? != expected {
         return Err(io::Error::other("the published file changed"));
     }

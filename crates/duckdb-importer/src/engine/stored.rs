@@ -66,22 +66,17 @@ fn all<T>(
     read().map_err(ImporterError::db(what))
 }
 
-/// Reads what every import asks an attached file for, so that it is in memory then.
-pub fn warm(connection: &Connection, file: &str) -> Result<(), ImporterError> {
-    let index = crate::search::SCHEMA_ENTITIES;
-    for (table, columns) in [
-        ("entities", &ROW[..]),
-        ("edges", &["src_id"]),
-        ("aliases", &["alias", "id"]),
-        (&format!("{index}.terms"), &["docid", "termid"]),
-        (&format!("{index}.dict"), &["term", "termid"]),
-        (&format!("{index}.docs"), &["docid"]),
-    ] {
-        let columns = columns.iter().map(|column| format!("max({column})")).collect::<Vec<_>>().join(", ");
-        let sql = format!("SELECT {columns} FROM {file}.{table}");
-        connection.execute_batch(&sql).map_err(ImporterError::db("reading ahead"))?;
-    }
-    Ok(())
+/// What every import asks a file for: tables, and columns of them.
+pub fn asked_for() -> [(String, &'static [&'static str]); 6] {
+    let index = |table| format!("{}.{table}", crate::search::SCHEMA_ENTITIES);
+    [
+        ("entities".to_owned(), &ROW),
+        ("edges".to_owned(), &["src_id"]),
+        ("aliases".to_owned(), &["alias", "id"]),
+        (index("terms"), &["docid", "termid"]),
+        (index("dict"), &["term", "termid"]),
+        (index("docs"), &["docid"]),
+    ]
 }
 
 /// `_files`, by path.

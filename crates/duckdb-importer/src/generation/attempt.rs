@@ -38,11 +38,7 @@ impl Attempt {
 
     /// Starts writing the file to disk while work on it goes on, so that the final sync has less to wait for.
     pub fn sync_early(&self) {
-        let path = self.db.clone();
-        // The sync that counts is the one in `publish`; when this one fails, so will that.
-        let _ = std::thread::Builder::new()
-            .name("sync".to_owned())
-            .spawn(move || fs::File::open(path).and_then(|file| file.sync_data()));
+        sync_early(&self.db);
     }
 
     /// Refuses a file that is not one sealed piece: a write-ahead log beside it would be replayed by readers.
@@ -87,6 +83,14 @@ impl Drop for Attempt {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
+}
+
+/// Starts writing a file to disk. The sync that counts is the one in [`Attempt::publish`]; when this one fails, so will that.
+pub fn sync_early(path: &Path) {
+    let path = path.to_owned();
+    let _ = std::thread::Builder::new()
+        .name("sync".to_owned())
+        .spawn(move || fs::File::open(path).and_then(|file| file.sync_data()));
 }
 
 /// The write-ahead log DuckDB would keep beside a database file.

@@ -246,11 +246,9 @@ impl Engine {
         Ok(report)
     }
 
-    /// What comes after an import and nobody waits for: makes ready for the next, closes what was read back, and removes
+    /// What comes after an import and nobody waits for: closes what was read back, makes ready for the next, and removes
     /// generations that are not kept any more. Left out, the next import does it first.
     pub fn tidy(&mut self) {
-        // First: copying takes the longest, on another thread.
-        self.prepare_standby();
         if std::mem::take(&mut self.reading)
             && let Some(session) = &self.session
             && let Err(error) = seal::close(session)
@@ -258,6 +256,8 @@ impl Engine {
             tracing::warn!(%error, "the file that was read back cannot be closed; opening the database engine anew");
             self.restart_session();
         }
+        // After closing, because the thread opens a file: DuckDB lets one of two at once fail. Before removing, which takes time.
+        self.prepare_standby();
         let keep = &self.settings.publish;
         self.workspace.sweep(keep.keep, keep.keep_for, self.announced);
     }

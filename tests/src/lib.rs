@@ -14,6 +14,7 @@ pub mod nats;
 pub mod ports;
 pub mod process;
 pub mod web;
+pub mod wire;
 
 pub use clock::Clock;
 pub use git::GitRemote;
@@ -21,3 +22,4 @@ pub use model::Model;
 pub use nats::NatsServer;
 pub use ports::Port;
 pub use process::{Process, bin, wait_until, wait_until_async};
+pub use wire::Wire;

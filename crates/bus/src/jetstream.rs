@@ -27,6 +27,9 @@ pub(crate) struct Stored {
     pub(crate) seq: u64,
 }
 
+/// How long an answer waits for a connection; few callers wait longer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
 impl Bus {
     /// Sends a request and waits for the reply. Sheds the load when there is no connection: a request that is queued
     /// now would be sent after the reconnect, when nobody waits for it any more.
@@ -110,6 +113,13 @@ impl Bus {
             }
             Err(_) => Err(timed_out(subject, DEADLINE)),
         }
+    }
+
+    /// Publishes an answer, after waiting for the connection if need be: a question can arrive before a new connection
+    /// counts as up, or the connection can be lost while the question is worked on. Whoever asks may still wait.
+    pub(crate) async fn publish_answer(&self, reply: &str, headers: HeaderMap, body: Bytes) -> Result<(), BusError> {
+        self.wait_connected(ANSWER_PATIENCE).await?;
+        self.publish_core(reply, headers, body).await
     }
 
     /// Publishes into whatever stream covers the subject and waits until the message is stored.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use baft_bus::payload::Empty;
-use baft_bus::{Bus, Code, Endpoint, NatsArgs, RequestError, RequestOptions, Service, ServiceHandle, topology};
-use baft_tests::{NatsServer, wait_until_async};
+use baft_bus::{Bus, Code, Endpoint, Link, NatsArgs, RequestError, RequestOptions, Service, ServiceHandle, topology};
+use baft_tests::{NatsServer, Wire, wait_until_async};
 use common::{SOON, connect, identity, plain, ready};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -341,6 +341,28 @@ async fn a_service_that_started_without_a_broker_answers_when_it_comes_and_after
     }
     shutdown.cancel();
     service.finished(SOON).await;
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_the_connection_that_was_lost_meanwhile() {
+    let server = NatsServer::start();
+    let wire = Wire::to(server.port()).await;
+    let bus = Bus::connect(&NatsArgs::for_url(&wire.url()), identity("git-sync"), None).await.unwrap();
+    let service = serve(&bus, false).await;
+    let caller = connect(&server, "baft").await;
+    let asked = tokio::spawn(async move { work(&caller, "slow").await });
+    service.entered(1).await;
+    wire.break_off(true);
+    let mut link = bus.connected();
+    tokio::time::timeout(SOON, link.wait_for(|link| *link != Link::Up)).await.unwrap().unwrap();
+    service.gate.add_permits(1);
+    wait_until_async("the work to be done", SOON, || async {
+        (service.done.load(Ordering::SeqCst) == 1).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    wire.break_off(false);
+    assert_eq!(asked.await.unwrap().unwrap()["number"], 1);
 }
 
 #[tokio::test]

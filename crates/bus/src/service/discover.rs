@@ -159,7 +159,7 @@ pub(super) async fn answer(bus: Bus, card: Card, mut questions: SelectAll<Subscr
     while let Some(Some(question)) = shutdown.run_until_cancelled(questions.next()).await {
         if let (Some(reply), Some(verb)) = (&question.reply, Verb::of(&question.subject)) {
             let body = Bytes::from(card.answer(verb).to_string());
-            if let Err(error) = bus.publish_core(reply, HeaderMap::new(), body).await {
+            if let Err(error) = bus.publish_answer(reply, HeaderMap::new(), body).await {
                 tracing::debug!(%error, "a question about the service was not answered");
             }
         }

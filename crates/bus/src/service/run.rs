@@ -207,7 +207,7 @@ impl Shared {
             tracing::debug!(service = %self.service, endpoint, code, message = %error.message, "request failed");
         }
         let reply = request.reply.as_deref().unwrap_or_default();
-        if let Err(error) = self.bus.publish_core(reply, headers, body).await {
+        if let Err(error) = self.bus.publish_answer(reply, headers, body).await {
             tracing::debug!(service = %self.service, endpoint, %error, "an answer was not sent");
         }
     }

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use baft_bus::payload::*;
 use baft_bus::{Bus, NatsArgs, RequestOptions};
 use baft_tests::luck::{Luck, variable};
-use baft_tests::wait_until_async;
+use baft_tests::{Wire, wait_until_async};
 
-use crate::proxy::Wire;
 use crate::record::Recorder;
 use crate::support::*;
 

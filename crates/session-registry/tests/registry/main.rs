@@ -7,7 +7,6 @@ mod clocks;
 mod history;
 mod hostile;
 mod outages;
-mod proxy;
 mod record;
 mod replicas;
 mod support;

@@ -1,4 +1,4 @@
-//! A wire between a client and the server that can be made to misbehave: one way or both, for a while.
+//! A wire between a client and a server that can be made to misbehave: one way or both, for a while.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What passes.
@@ -15,6 +16,8 @@ struct Valves {
     up_shut: AtomicBool,
     /// Nothing gets back.
     down_shut: AtomicBool,
+    /// There is no connection, and none can be made.
+    broken: watch::Sender<bool>,
 }
 
 /// The wire. Everything through it ends with it.
@@ -25,6 +28,7 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// A wire to a port of this machine.
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -34,6 +38,10 @@ impl Wire {
             let mut wires = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let valves = theirs.clone();
+                let mut broken = valves.broken.subscribe();
+                if *broken.borrow() {
+                    continue;
+                }
                 wires.spawn(async move {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
                     let (from_client, to_client) = client.into_split();
@@ -42,6 +50,7 @@ impl Wire {
                     tokio::select! {
                         () = carry(from_client, to_server, move || one.up_shut.load(Ordering::SeqCst)) => {}
                         () = carry(from_server, to_client, move || other.down_shut.load(Ordering::SeqCst)) => {}
+                        _ = broken.wait_for(|broken| *broken) => {}
                     }
                 });
             }
@@ -49,8 +58,10 @@ impl Wire {
         Self { address, valves, task }
     }
 
+    /// What a client connects to instead of a server of [`crate::nats`].
+    #[must_use]
     pub fn url(&self) -> String {
-        format!("nats://{}:{}@{}", baft_tests::nats::USER, baft_tests::nats::PASSWORD, self.address)
+        format!("nats://{}:{}@{}", crate::nats::USER, crate::nats::PASSWORD, self.address)
     }
 
     /// What the server says does not arrive; what it is told does.
@@ -62,6 +73,11 @@ impl Wire {
     pub fn cut(&self, cut: bool) {
         self.valves.up_shut.store(cut, Ordering::SeqCst);
         self.drop_answers(cut);
+    }
+
+    /// Connections end, and new ones end at once.
+    pub fn break_off(&self, broken: bool) {
+        self.valves.broken.send_replace(broken);
     }
 }
 

@@ -172,21 +172,21 @@ impl NatsServer {
 
     /// Stops it from running without ending it: connections stay open and nothing answers.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        self.running().freeze();
     }
 
     /// Lets it run on after [`Self::freeze`].
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
+        self.running().thaw();
     }
 
     /// Makes it read its configuration file again.
     pub fn reload(&self) {
-        self.signal(Signal::HUP);
+        self.running().signal(Signal::HUP);
     }
 
-    fn signal(&self, signal: Signal) {
-        self.process.as_ref().expect("the server is running").signal(signal);
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the server is running")
     }
 
     /// What the running server has logged.

@@ -1,7 +1,7 @@
 //! Child processes that cannot outlive their test.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -98,6 +98,29 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         // A child that has just ended is not an error here.
         let _ = rustix::process::kill_process(self.group, signal);
+    }
+
+    /// Stops it from running without ending it, and returns when none of its threads runs any more: on a busy machine the
+    /// others go on for a moment after the signal.
+    ///
+    /// # Panics
+    /// When it does not stop.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let stopped = |task: fs::DirEntry| {
+            // The state follows the name, which is in brackets and may hold any.
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+        };
+        wait_until("every thread to stand still", Duration::from_secs(20), || {
+            let mut tasks = fs::read_dir(format!("/proc/{}/task", self.id())).ok()?.flatten();
+            tasks.all(stopped).then_some(())
+        });
+    }
+
+    /// Lets it run on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Sends SIGTERM and waits.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use baft_tests::wait_until;
-use rustix::process::Signal;
 
 use crate::support::{GAPS, Place, SOON, gaps, look, open, remote};
 
@@ -99,14 +98,14 @@ fn lost_file_notifications_cost_time_only() {
     // While it sleeps, more happens than the kernel's queue holds.
     let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let queue: usize = queue.trim().parse().unwrap();
-    process.signal(Signal::STOP);
+    process.freeze();
     let junk = remote.work().join("data/junk.txt");
     for n in 0..queue / 2 + 1000 {
         // Alternating names, so that the kernel cannot merge equal events.
         fs::write(junk.with_extension(if n % 2 == 0 { "a" } else { "b" }), "x").unwrap();
     }
     fs::write(remote.work().join("data/gaps.yaml"), gaps("two")).unwrap();
-    process.signal(Signal::CONT);
+    process.thaw();
     place.wait_for("two");
     assert!(place.metric("baft_duckdb_importer_doorbells_total{kind=\"rescan\"}") >= 1.0, "the queue did not overflow");
 }

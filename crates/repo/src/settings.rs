@@ -45,16 +45,22 @@ impl Default for Settings {
 /// # Errors
 /// When libgit2 refuses a setting (an unreadable CA file, for instance).
 pub fn init(settings: &Settings) -> Result<(), RepoError> {
-    static DONE: OnceLock<()> = OnceLock::new();
-    if DONE.get().is_some() {
+    if APPLIED.get().is_some() {
         return Ok(());
     }
     if let (Some(home), Some(known_hosts)) = (&settings.home, &settings.known_hosts) {
         make_home(home, known_hosts).map_err(|e| RepoError::io("preparing", home, e))?;
     }
     ffi::configure(settings)?;
-    let _ = DONE.set(());
+    let _ = APPLIED.set(settings.clone());
     Ok(())
+}
+
+static APPLIED: OnceLock<Settings> = OnceLock::new();
+
+/// What was applied.
+pub(crate) fn applied() -> Option<&'static Settings> {
+    APPLIED.get()
 }
 
 /// A link, so that the file is read anew on every connection.

@@ -52,6 +52,7 @@ struct Shared {
     state: Mutex<State>,
     stopping: AtomicBool,
     wake: Condvar,
+    accepted: AtomicUsize,
     requests: AtomicUsize,
     refused: AtomicUsize,
 }
@@ -79,13 +80,23 @@ impl GitHttp {
     /// When no port can be had.
     #[must_use]
     pub fn start(root: &Path) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        Self::start_at(root, 0)
+    }
+
+    /// The same at a port where another one was.
+    ///
+    /// # Panics
+    /// When the port cannot be had.
+    #[must_use]
+    pub fn start_at(root: &Path, port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let shared = Arc::new(Shared {
             root: root.to_owned(),
             state: Mutex::default(),
             stopping: AtomicBool::new(false),
             wake: Condvar::new(),
+            accepted: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
         });
@@ -95,6 +106,7 @@ impl GitHttp {
                 if accepting.stopping.load(Ordering::Acquire) {
                     return;
                 }
+                accepting.accepted.fetch_add(1, Ordering::AcqRel);
                 let serving = Arc::clone(&accepting);
                 if let Ok(copy) = stream.try_clone() {
                     serving.state.lock().expect("the state").connections.push(copy);
@@ -138,6 +150,12 @@ impl GitHttp {
     /// Ask for this cookie (`name=value`) from now on.
     pub fn require_cookie(&self, cookie: &str) {
         self.state().cookie = Some(cookie.to_owned());
+    }
+
+    /// Connections so far.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.accepted.load(Ordering::Acquire)
     }
 
     /// Requests so far.

@@ -6,7 +6,7 @@
 use git2::{Cred, CredentialType, ErrorClass, ErrorCode};
 
 use super::url::{self, Address};
-use super::{Credentials, Password, SshAgent};
+use super::{Credentials, Login, Password, SshAgent};
 
 /// The state of one conversation.
 pub(super) struct Offers {
@@ -84,13 +84,18 @@ impl Offers {
     }
 
     fn password(&mut self, user: Option<String>) -> Option<Result<Cred, git2::Error>> {
+        Some(match self.next_login(user)? {
+            Ok(login) => Cred::userpass_plaintext(&login.username, login.password.expose()),
+            Err(problem) => Err(self.refuse(problem)),
+        })
+    }
+
+    /// The next user name and password to show, read or made now; nothing when all were shown.
+    pub(super) fn next_login(&mut self, user: Option<String>) -> Option<Result<Login, String>> {
         if let Some(source) = self.credentials.login.clone()
             && !std::mem::replace(&mut self.login_offered, true)
         {
-            return Some(match source.login() {
-                Ok(login) => Cred::userpass_plaintext(&login.username, login.password.expose()),
-                Err(problem) => Err(self.refuse(problem)),
-            });
+            return Some(source.login());
         }
         let password = self.credentials.password.clone()?;
         if std::mem::replace(&mut self.password_offered, true) {
@@ -101,13 +106,12 @@ impl Offers {
             Password::File(file) => file.read().map_err(|error| error.to_string()),
         };
         // Hosts that take tokens do not care about the name, but it must not be empty.
-        Some(match secret {
-            Ok(secret) => Cred::userpass_plaintext(user.as_deref().unwrap_or("git"), secret.expose()),
-            Err(problem) => Err(self.refuse(problem)),
-        })
+        let username = user.or_else(|| self.credentials.username.clone()).unwrap_or_else(|| "git".to_owned());
+        Some(secret.map(|password| Login { username, password }))
     }
 
-    fn nothing_left(&self) -> String {
+    /// Why there is nothing (more) to show.
+    pub(super) fn nothing_left(&self) -> String {
         let offered = self.next_key > 0 || self.login_offered || self.password_offered || self.agent_asked;
         let message = if offered {
             "the server refused our credentials"

@@ -32,6 +32,10 @@ impl Deadline {
         Instant::now() >= self.at
     }
 
+    pub(super) fn left(self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
     pub(super) fn error(self, remote: &str) -> TransportError {
         TransportError::new(Class::Timeout, format!("{remote} did not answer within {:?}", self.limit))
     }
@@ -59,7 +63,7 @@ pub(super) fn run<T: Send + 'static>(
     if let Err(error) = thread {
         return Err(TransportError::new(Class::Network, format!("cannot start a thread for {remote}: {error}")));
     }
-    match receiver.recv_timeout(deadline.at.saturating_duration_since(Instant::now())) {
+    match receiver.recv_timeout(deadline.left()) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => {
             ABANDONED.fetch_add(1, Ordering::AcqRel);

@@ -10,6 +10,7 @@ use git2::{PushOptions, RemoteCallbacks, RemoteRedirect, Repository};
 use super::auth::Offers;
 use super::classify::classify;
 use super::deadline::{self, Deadline};
+use super::kept::Kept;
 use super::known_hosts::{self, Verdict};
 use super::url::{self, Address, Scheme};
 use super::{
@@ -19,13 +20,19 @@ use crate::{Oid, Repo, RepoError};
 
 /// libgit2's transports, with what they lack: bounded authentication, a total deadline, a host key check against a configured file, and the
 /// server's word about every pushed ref.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Libgit2;
+///
+/// One connection is kept: when the same http(s) remote is listed again within a minute, the third and further listings use the connection of the second, for
+/// at most five minutes. It is closed with the last clone of this, or by the server. Credentials are read anew for each listing all the same. Where a
+/// proxy or git's configuration says how to reach a server, or it answers with a redirect, each listing has a connection of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Libgit2 {
+    kept: Arc<Kept>,
+}
 
 impl Libgit2 {
     /// The transport. [`crate::init`] comes first.
     pub fn new() -> Self {
-        Self
+        Self::default()
     }
 }
 
@@ -33,11 +40,11 @@ impl Libgit2 {
 const MOST_SAID: usize = 64 * 1024;
 
 /// One operation on one remote.
-struct Call {
-    remote: Remote,
-    address: Address,
-    shown: String,
-    deadline: Deadline,
+pub(super) struct Call {
+    pub(super) remote: Remote,
+    pub(super) address: Address,
+    pub(super) shown: String,
+    pub(super) deadline: Deadline,
     cookie: Option<String>,
     /// Why a callback of ours refused to go on; libgit2 puts its own words in the place of ours.
     refusal: Arc<Mutex<Option<String>>>,
@@ -310,7 +317,14 @@ impl Call {
 
 impl Transport for Libgit2 {
     fn list(&self, remote: &Remote) -> Result<Vec<RemoteRef>, TransportError> {
-        Call::new(remote)?.run(Call::list)
+        let call = Call::new(remote)?;
+        if call.over_http()
+            && call.cookie.is_none()
+            && let Some(listed) = self.kept.look(&call)
+        {
+            return listed;
+        }
+        call.run(Call::list)
     }
 
     fn fetch(&self, repo: &Repo, remote: &Remote, refspecs: &[String]) -> Result<FetchReport, TransportError> {

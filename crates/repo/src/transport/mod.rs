@@ -1,9 +1,11 @@
 //! The network: listing, fetching and pushing refs of a remote, behind a trait so that another implementation can be added.
 
+mod advertised;
 mod auth;
 mod classify;
 mod cookies;
 mod deadline;
+mod kept;
 mod known_hosts;
 mod libgit2;
 mod local;

@@ -16,6 +16,7 @@ use super::{
     section_key, temp_appender, wrote,
 };
 use crate::ImporterError;
+use crate::db::Session;
 use crate::engine::DatedRow;
 use crate::search::{SCHEMA_ENTITIES, SCHEMA_SECTIONS};
 use crate::tables::{ident, with_table};
@@ -144,22 +145,51 @@ pub struct Change {
     pub commit: Option<String>,
 }
 
-/// Applies a delta to the database in use, and writes `meta` with its change counter advanced.
+/// Applies a delta to the database in use, and writes `meta` with its change counter advanced. The search index and the
+/// books are as much to write as everything else, and are written beside it through `other`, a second handle on the same
+/// database. What was written is in the file after the next checkpoint.
 ///
 /// # Errors
-/// When DuckDB refuses; the caller then throws the copy away.
+/// When DuckDB refuses; the caller then throws the copy away, of which one half may be written.
 pub fn update(
-    connection: &Connection,
+    session: &Session,
+    other: Session,
     datasets: &Datasets,
     delta: &Delta,
     meta: Meta,
     now: Micros,
 ) -> Result<Meta, ImporterError> {
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(move || in_transaction(other.connection(), |it| write_beside(it, delta, meta, now)));
+        let rows = in_transaction(session.connection(), |connection| write_rows(connection, datasets, delta, now));
+        let meta = beside.join().unwrap_or(Err(ImporterError::Stopped))?;
+        rows.map(|()| meta)
+    })
+}
+
+fn in_transaction<T>(
+    connection: &Connection,
+    write: impl FnOnce(&Connection) -> Result<T, ImporterError>,
+) -> Result<T, ImporterError> {
+    connection.execute_batch("BEGIN").map_err(ImporterError::db("beginning the transaction"))?;
+    let written = write(connection);
+    let ended = connection.execute_batch(if written.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    let written = written?;
+    ended.map_err(ImporterError::db("committing"))?;
+    Ok(written)
+}
+
+/// Entities and sections, and what follows from them.
+fn write_rows(connection: &Connection, datasets: &Datasets, delta: &Delta, now: Micros) -> Result<(), ImporterError> {
     remove_rows(connection, datasets, &delta.gone)?;
     add_rows(connection, datasets, &delta.rows, now)?;
     touch_rows(connection, &delta.touched)?;
     change_sections(connection, delta)?;
-    resolve_edges(connection, delta)?;
+    resolve_edges(connection, delta)
+}
+
+/// The search index and the books, which no other table depends on.
+fn write_beside(connection: &Connection, delta: &Delta, meta: Meta, now: Micros) -> Result<Meta, ImporterError> {
     let documents =
         delta.rows.iter().map(|new| (new.docid, new.dated.row.id.as_str(), entity_document(&new.dated.row)));
     let gone: Vec<_> = delta.gone.iter().map(|gone| gone.docid).collect();

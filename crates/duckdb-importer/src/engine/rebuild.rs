@@ -51,13 +51,15 @@ impl Engine {
         let written = fill(connection, &mut self.scenery, &paths, meta, threads, &progress).and_then(|meta| {
             if old_meta.is_some() { tell_changes(connection, meta) } else { count_all(connection, meta) }
         });
-        let ended = connection.execute_batch(if written.is_ok() { "COMMIT" } else { "ROLLBACK" });
+        let end = if written.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = connection.execute_batch(end).map_err(ImporterError::db("committing"));
+        let ended = ended.and_then(|()| session.checkpoint(NAME));
         let mut detached = session.detach(NAME);
         if old_meta.is_some() {
             detached = detached.and(session.detach("old"));
         }
         let written = written?;
-        ended.map_err(ImporterError::db("committing"))?;
+        ended?;
         detached?;
         Ok(written)
     }

@@ -197,12 +197,10 @@ impl Engine {
         }
         let counts = counts(&delta);
         let untouched = seal::untouched(known.tables.clone(), &scenery.rules.datasets, &delta.writes());
-        let begin = ImporterError::db("beginning the transaction");
-        connection.execute_batch("BEGIN").map_err(begin)?;
-        let written = apply::update(connection, &scenery.rules.datasets, &delta, meta, now);
-        let ended = connection.execute_batch(if written.is_ok() { "COMMIT" } else { "ROLLBACK" });
-        let meta = written?;
-        ended.map_err(ImporterError::db("committing"))?;
+        let other = session.another()?;
+        other.use_file(NAME)?;
+        let meta = apply::update(session, other, &scenery.rules.datasets, &delta, meta, now)?;
+        session.checkpoint(NAME)?;
         self.phases.push(("write", writing.elapsed()));
         Ok((meta, counts, untouched))
     }

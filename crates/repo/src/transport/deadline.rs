@@ -4,7 +4,8 @@
 //! being listed. So every remote operation runs on a thread of its own, and the caller leaves at the deadline. The thread cannot be killed; it
 //! ends by itself when a read times out or the next progress callback tells it to, and until then it counts against a small limit.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,18 @@ impl Deadline {
     }
 }
 
+/// The end of a thread, however it ends. Of the thread and its caller the one who comes second takes the thread off the
+/// count.
+struct End(Arc<AtomicBool>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.0.swap(true, Ordering::AcqRel) {
+            ABANDONED.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 /// Runs `work` on its own thread until the deadline.
 pub(super) fn run<T: Send + 'static>(
     deadline: Deadline,
@@ -54,11 +67,12 @@ pub(super) fn run<T: Send + 'static>(
         ));
     }
     let (sender, receiver) = sync_channel(1);
+    let over = Arc::new(AtomicBool::new(false));
+    let end = End(over.clone());
     let thread = std::thread::Builder::new().name("git-transport".into()).spawn(move || {
-        // When the caller has left there is nobody to send to, and the thread was counted.
-        if sender.send(work()).is_err() {
-            ABANDONED.fetch_sub(1, Ordering::AcqRel);
-        }
+        let _end = end;
+        // When the caller has left there is nobody to send to.
+        let _ = sender.send(work());
     });
     if let Err(error) = thread {
         return Err(TransportError::new(Class::Network, format!("cannot start a thread for {remote}: {error}")));
@@ -67,12 +81,11 @@ pub(super) fn run<T: Send + 'static>(
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => {
             ABANDONED.fetch_add(1, Ordering::AcqRel);
-            // The answer may have come between the time-out and the count; the thread then saw a live receiver.
-            if let Ok(result) = receiver.try_recv() {
+            if over.swap(true, Ordering::AcqRel) {
+                // The thread ended between the time-out and the count.
                 ABANDONED.fetch_sub(1, Ordering::AcqRel);
-                return result;
             }
-            Err(deadline.error(remote))
+            receiver.try_recv().unwrap_or_else(|_| Err(deadline.error(remote)))
         }
         Err(RecvTimeoutError::Disconnected) => {
             Err(TransportError::new(Class::Network, format!("{remote}: the operation ended without a result")))
@@ -85,19 +98,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_caller_leaves_at_the_deadline_and_the_work_ends_later() {
-        let (release, wait) = sync_channel::<()>(0);
-        let started = Instant::now();
-        let result = run(Deadline::after(Some(Duration::from_millis(50))), "remote", move || {
-            let _ = wait.recv();
-            Ok(())
-        });
-        assert_eq!(result.unwrap_err().class, Class::Timeout);
-        assert!(started.elapsed() < Duration::from_secs(5));
-        assert_eq!(ABANDONED.load(Ordering::Acquire), 1);
-        drop(release);
-        while ABANDONED.load(Ordering::Acquire) > 0 {
-            std::thread::yield_now();
+    fn the_caller_leaves_at_the_deadline_and_the_work_ends_later_or_dies() {
+        for dies in [false, true] {
+            let (release, wait) = sync_channel::<()>(0);
+            let started = Instant::now();
+            let result = run(Deadline::after(Some(Duration::from_millis(50))), "remote", move || {
+                let _ = wait.recv();
+                assert!(!dies, "as told");
+                Ok(())
+            });
+            assert_eq!(result.unwrap_err().class, Class::Timeout);
+            assert!(started.elapsed() < Duration::from_secs(5));
+            assert_eq!(ABANDONED.load(Ordering::Acquire), 1);
+            drop(release);
+            while ABANDONED.load(Ordering::Acquire) > 0 {
+                std::thread::yield_now();
+            }
         }
     }
 }

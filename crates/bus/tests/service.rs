@@ -306,7 +306,7 @@ async fn a_daemon_that_is_not_running_is_named_at_once() {
     let error = work(&bus, "quick").await.unwrap_err();
     assert_eq!(error.code, Code::Unavailable);
     assert!(error.message.starts_with("git-sync is not running"), "{error}");
-    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert!(asked.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]
@@ -350,7 +350,8 @@ async fn an_answer_waits_for_the_connection_that_was_lost_meanwhile() {
     let bus = Bus::connect(&NatsArgs::for_url(&wire.url()), identity("git-sync"), None).await.unwrap();
     let service = serve(&bus, false).await;
     let caller = connect(&server, "baft").await;
-    let asked = tokio::spawn(async move { work(&caller, "slow").await });
+    let asked =
+        tokio::spawn(async move { caller.request::<_, Value>("git.sync", &json!({ "what": "slow" }), 3 * SOON).await });
     service.entered(1).await;
     wire.break_off(true);
     let mut link = bus.connected();

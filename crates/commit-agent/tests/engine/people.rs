@@ -77,7 +77,7 @@ fn scenario_04_a_save_of_the_text_from_before_a_pull_is_flagged() {
 fn scenario_05_a_writer_without_pause_holds_nobody_up_and_is_captured_in_the_end() {
     let mut scene = Scene::new(&[("log.txt", "start\n"), ("a.yaml", "a: 1\n")]);
     scene.settings.quiet = Duration::from_millis(300);
-    scene.settings.max_wait = Duration::from_millis(1500);
+    scene.settings.max_wait = Duration::from_secs(5);
     let mut agent = scene.open();
     let path = scene.clone_path().join("log.txt");
     let stop = std::sync::atomic::AtomicBool::new(false);
@@ -95,12 +95,12 @@ fn scenario_05_a_writer_without_pause_holds_nobody_up_and_is_captured_in_the_end
             patient(&mut agent);
             (scene.on_remote("a.yaml").as_deref() == Some("a: 2\n")).then_some(())
         });
-        assert!(started.elapsed() < Duration::from_millis(1400), "on time");
+        assert!(started.elapsed() < Duration::from_millis(4900), "on time");
         wait_until("the busy file", Duration::from_secs(10), || {
             patient(&mut agent);
             scene.on_remote("log.txt").is_some_and(|text| text.contains("line")).then_some(())
         });
-        assert!(started.elapsed() >= Duration::from_millis(1400), "not before its time");
+        assert!(started.elapsed() >= Duration::from_millis(4900), "not before its time");
         stop.store(true, std::sync::atomic::Ordering::Release);
     });
     scene.check();

@@ -24,7 +24,7 @@ impl Reader {
 
     /// What a new connection reads.
     pub fn ask(&self, sql: &str) -> Result<String> {
-        ask(&self.database, sql)
+        ask(&self.database, sql).map(|(answer, _)| answer)
     }
 
     /// What is published now. Taken before an edit, it spares the waiting reader from opening what cannot have it yet.
@@ -42,10 +42,12 @@ impl Reader {
             let now = identity(&self.database);
             if now.is_some() && now != seen {
                 // Whatever goes wrong while a baseline swaps its file is a wrong answer, not the end.
-                last = self.ask(sql).unwrap_or_else(|error| format!("{error:#}"));
-                if last == wanted {
-                    return Ok(Instant::now());
+                let (answer, read) =
+                    ask(&self.database, sql).unwrap_or_else(|error| (format!("{error:#}"), Instant::now()));
+                if answer == wanted {
+                    return Ok(read);
                 }
+                last = answer;
                 seen = now;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -60,10 +62,11 @@ fn identity(path: &Path) -> Option<(PathBuf, u64)> {
     Some((real, inode))
 }
 
-fn ask(database: &Path, sql: &str) -> Result<String> {
+/// The answer, and the moment it was there: what closing takes is no part of reading.
+fn ask(database: &Path, sql: &str) -> Result<(String, Instant)> {
     let config = Config::default().access_mode(AccessMode::ReadOnly)?;
     let connection =
         Connection::open_with_flags(database, config).with_context(|| format!("opening {}", database.display()))?;
     let value: String = connection.query_row(sql, [], |row| row.get(0)).with_context(|| sql.to_owned())?;
-    Ok(value)
+    Ok((value, Instant::now()))
 }

@@ -118,7 +118,9 @@ impl Bus {
     /// Publishes an answer, after waiting for the connection if need be: a question can arrive before a new connection
     /// counts as up, or the connection can be lost while the question is worked on. Whoever asks may still wait.
     pub(crate) async fn publish_answer(&self, reply: &str, headers: HeaderMap, body: Bytes) -> Result<(), BusError> {
-        self.wait_connected(ANSWER_PATIENCE).await?;
+        if !self.is_up() {
+            self.wait_connected(ANSWER_PATIENCE).await?;
+        }
         self.publish_core(reply, headers, body).await
     }
 

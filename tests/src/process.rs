@@ -247,6 +247,20 @@ pub fn bin(name: &str) -> PathBuf {
     path
 }
 
+/// The Python of the tests, if it has a module; nothing, with the reason why `what` is left out printed, if it has not.
+#[must_use]
+#[allow(clippy::print_stderr)]
+pub fn python_with(module: &str, what: &str) -> Option<PathBuf> {
+    let python =
+        std::env::var_os("BAFT_PYTHON").map_or_else(|| workspace().join(".tools/venv/bin/python"), PathBuf::from);
+    let import = Command::new(&python).args(["-c", &format!("import {module}")]).output();
+    if import.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    eprintln!("skipped: no {what}, because {} with {module} is missing (make tools)", python.display());
+    None
+}
+
 /// Polls until `condition` gives a value, every 10 ms.
 ///
 /// # Panics

@@ -70,6 +70,33 @@ impl Session {
         Ok(Self { connection, works_with: Cell::new(None) })
     }
 
+    /// Another handle, for which an attached file is the default.
+    ///
+    /// # Errors
+    /// When DuckDB refuses, or there is no file of this name.
+    pub fn another_using(&self, name: &str) -> Result<Self, ImporterError> {
+        let other = self.another()?;
+        other.use_file(name)?;
+        Ok(other)
+    }
+
+    /// Writes in one transaction: all of it counts when `write` succeeds, nothing when it fails. It is in the file after the next
+    /// [`Session::checkpoint`].
+    ///
+    /// # Errors
+    /// What `write` says, or when DuckDB refuses.
+    pub fn in_transaction<T>(
+        &self,
+        write: impl FnOnce(&Connection) -> Result<T, ImporterError>,
+    ) -> Result<T, ImporterError> {
+        let run = |sql, what| self.connection.execute_batch(sql).map_err(ImporterError::db(what));
+        run("BEGIN", "beginning the transaction")?;
+        let written = write(&self.connection);
+        let ended = run(if written.is_ok() { "COMMIT" } else { "ROLLBACK" }, "committing");
+        let written = written?;
+        ended.map(|()| written)
+    }
+
     /// The connection.
     #[must_use]
     pub fn connection(&self) -> &Connection {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{Process, wait_until, workspace};
+use crate::process::{Process, python_with, wait_until};
 
 const SERVER: &str = include_str!("ssh_server.py");
 
@@ -34,15 +34,8 @@ impl GitSsh {
     /// # Panics
     /// When the server starts and then fails.
     #[must_use]
-    #[allow(clippy::print_stderr)]
     pub fn start(root: &Path, host_key: HostKey) -> Option<Self> {
-        let python =
-            std::env::var_os("BAFT_PYTHON").map_or_else(|| workspace().join(".tools/venv/bin/python"), PathBuf::from);
-        let usable = Command::new(&python).args(["-c", "import asyncssh"]).output().is_ok_and(|o| o.status.success());
-        if !usable {
-            eprintln!("skipped: no SSH server, because {} with asyncssh is missing (make tools)", python.display());
-            return None;
-        }
+        let python = python_with("asyncssh", "SSH server")?;
         let folder = tempfile::Builder::new().prefix("baft-test-ssh-").tempdir().expect("a temporary folder");
         let script = folder.path().join("server.py");
         std::fs::write(&script, SERVER).expect("a script");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::GitHttp;
-use crate::process::{Process, wait_until, workspace};
+use crate::process::{Process, python_with, wait_until};
 
 const FRONT: &str = include_str!("tls_front.py");
 
@@ -25,15 +25,8 @@ impl GitTls {
     /// # Panics
     /// When it starts and then fails.
     #[must_use]
-    #[allow(clippy::print_stderr)]
     pub fn start(server: &GitHttp) -> Option<Self> {
-        let python =
-            std::env::var_os("BAFT_PYTHON").map_or_else(|| workspace().join(".tools/venv/bin/python"), PathBuf::from);
-        let usable = Command::new(&python).args(["-c", "import cryptography"]).output();
-        if !usable.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: no TLS, because {} with cryptography is missing (make tools)", python.display());
-            return None;
-        }
+        let python = python_with("cryptography", "TLS")?;
         let folder = tempfile::Builder::new().prefix("baft-test-tls-").tempdir().expect("a temporary folder");
         let script = folder.path().join("front.py");
         std::fs::write(&script, FRONT).expect("a script");

@@ -160,23 +160,11 @@ pub fn update(
     now: Micros,
 ) -> Result<Meta, ImporterError> {
     std::thread::scope(|scope| {
-        let beside = scope.spawn(move || in_transaction(other.connection(), |it| write_beside(it, delta, meta, now)));
-        let rows = in_transaction(session.connection(), |connection| write_rows(connection, datasets, delta, now));
+        let beside = scope.spawn(move || other.in_transaction(|it| write_beside(it, delta, meta, now)));
+        let rows = session.in_transaction(|it| write_rows(it, datasets, delta, now));
         let meta = beside.join().unwrap_or(Err(ImporterError::Stopped))?;
         rows.map(|()| meta)
     })
-}
-
-fn in_transaction<T>(
-    connection: &Connection,
-    write: impl FnOnce(&Connection) -> Result<T, ImporterError>,
-) -> Result<T, ImporterError> {
-    connection.execute_batch("BEGIN").map_err(ImporterError::db("beginning the transaction"))?;
-    let written = write(connection);
-    let ended = connection.execute_batch(if written.is_ok() { "COMMIT" } else { "ROLLBACK" });
-    let written = written?;
-    ended.map_err(ImporterError::db("committing"))?;
-    Ok(written)
 }
 
 /// Entities and sections, and what follows from them.

@@ -47,19 +47,16 @@ impl Engine {
         session.attach(attempt.db(), NAME, Access::Create)?;
         session.use_file(NAME)?;
         session.work_with(threads, RowGroups::Leave)?;
-        let connection = session.connection();
-        let written = fill(connection, &mut self.scenery, &paths, meta, threads, &progress).and_then(|meta| {
+        let written = session.in_transaction(|connection| {
+            let meta = fill(connection, &mut self.scenery, &paths, meta, threads, &progress)?;
             if old_meta.is_some() { tell_changes(connection, meta) } else { count_all(connection, meta) }
         });
-        let end = if written.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = connection.execute_batch(end).map_err(ImporterError::db("committing"));
-        let ended = ended.and_then(|()| session.checkpoint(NAME));
+        let written = written.and_then(|written| session.checkpoint(NAME).map(|()| written));
         let mut detached = session.detach(NAME);
         if old_meta.is_some() {
             detached = detached.and(session.detach("old"));
         }
         let written = written?;
-        ended?;
         detached?;
         Ok(written)
     }
@@ -92,7 +89,6 @@ fn fill(
     threads: usize,
     progress: &Progress,
 ) -> Result<Meta, ImporterError> {
-    connection.execute_batch("BEGIN").map_err(ImporterError::db("beginning the transaction"))?;
     let datasets = scenery.datasets();
     connection.execute_batch(&tables::ddl(&datasets)).map_err(ImporterError::db("making the tables"))?;
     let mut builder = Builder::new(connection, &datasets, Micros::now())?;

@@ -180,8 +180,7 @@ fn read_back(session: &Session, datasets: &Datasets, untouched: Tables) -> Resul
     let wanted = readings.iter().filter(|reading| !untouched.contains_key(&reading.table));
     let (indexes, others): (Vec<_>, Vec<_>) = wanted.partition(|reading| reading.is_index());
     // The search indexes and the books are about as much to read as everything else.
-    let other = session.another()?;
-    other.use_file(NAME)?;
+    let other = session.another_using(NAME)?;
     let beside = move || {
         let connection = other.connection();
         Ok::<_, ImporterError>((digests(connection, indexes.into_iter())?, Books::read(connection)?))

@@ -135,7 +135,7 @@ impl Engine {
         }
     }
 
-    /// Reads the files of the plan and writes what they change into the copy, in one transaction.
+    /// Reads the files of the plan and writes what they change into the copy.
     fn apply(
         &mut self,
         plan: &Plan,
@@ -197,8 +197,7 @@ impl Engine {
         }
         let counts = counts(&delta);
         let untouched = seal::untouched(known.tables.clone(), &scenery.rules.datasets, &delta.writes());
-        let other = session.another()?;
-        other.use_file(NAME)?;
+        let other = session.another_using(NAME)?;
         let meta = apply::update(session, other, &scenery.rules.datasets, &delta, meta, now)?;
         session.checkpoint(NAME)?;
         self.phases.push(("write", writing.elapsed()));

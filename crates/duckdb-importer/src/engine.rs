@@ -42,6 +42,7 @@ use plan::Base;
 use scene::Scenery;
 use seal::{Sealed, Tables};
 use standby::Standby;
+use update::Expected;
 
 /// Each generation that is carried on leaves deleted rows and small row groups behind; after this many it is time to
 /// build anew, when nothing else is to be done.
@@ -62,6 +63,7 @@ pub struct Engine {
     settings: Settings,
     /// Before the workspace, which holds the lock: it must be gone when another importer may begin.
     standby: Option<Standby>,
+    expected: Option<Expected>,
     workspace: Workspace,
     session: Option<Session>,
     opening: Option<JoinHandle<Result<Session, ImporterError>>>,
@@ -118,6 +120,7 @@ impl Engine {
             scenery,
             known: None,
             standby: None,
+            expected: None,
             keep_standby: false,
             reading: false,
             progress: Arc::default(),
@@ -214,7 +217,7 @@ impl Engine {
         let sealing = Instant::now();
         let (sealed, file_digest) = self.seal(&attempt, untouched)?;
         let bytes = std::fs::metadata(attempt.db()).map_err(ImporterError::io("look at", attempt.db()))?.len();
-        counts.errors = sealed.errors;
+        counts.errors = sealed.complaints.severe;
         counts.unchanged = sealed.rows.values().sum::<u64>().saturating_sub(counts.inserted + counts.updated);
         let mut quarantined = sealed.quarantined;
         for file in &mut quarantined {
@@ -237,7 +240,11 @@ impl Engine {
         let publishing = Instant::now();
         let published = attempt.publish(&self.workspace, manifest)?;
         self.lap("publish", publishing);
-        let base = Base { commit: meta.commit.as_deref().and_then(|commit| commit.parse().ok()), files: sealed.files };
+        let base = Base {
+            commit: meta.commit.as_deref().and_then(|commit| commit.parse().ok()),
+            files: sealed.files,
+            complaints: sealed.complaints,
+        };
         let file = FileId::of(&published.db).map_err(ImporterError::io("look at", &published.db))?;
         self.known = Some(Known { number: meta.generation.number, file, base, meta, tables: sealed.tables });
         let outcome = if rebuilt { Outcome::Rebuilt } else { Outcome::Incremental };
@@ -270,10 +277,11 @@ impl Engine {
     /// Reads the file back and digests it, both at once.
     fn seal(&mut self, attempt: &Attempt, untouched: Tables) -> Result<(Sealed, String), ImporterError> {
         let datasets = self.scenery.datasets();
+        let complaints = self.known.as_ref().map(|known| known.base.complaints.clone()).unwrap_or_default();
         let session = self.session()?;
         let sealed = std::thread::scope(|scope| {
             let digest = scope.spawn(|| crate::generation::digest_file(attempt.db()));
-            let sealed = seal::check(session, attempt.db(), &datasets, untouched)?;
+            let sealed = seal::check(session, attempt.db(), &datasets, untouched, &complaints)?;
             let digest = digest.join().unwrap_or_else(|_| Err(std::io::Error::other("the digesting thread died")));
             Ok((sealed, digest.map_err(ImporterError::io("read", attempt.db()))?))
         });

@@ -573,6 +573,61 @@ fn a_copy_waits_for_the_next_change() {
 }
 
 #[test]
+fn what_is_read_ahead_is_imported_only_if_it_stays_so() {
+    let clone = sample();
+    let settings = clone.files("db");
+    let mut engine = Engine::open(settings.clone()).unwrap();
+    engine.keep_standby();
+    import(&mut engine);
+    let write = |text: &str| clone.write("data/gaps.yaml", &GAPS.replace("Wells", text));
+    let shown = || ask(&clone.db("db"), "SELECT content->>'description' FROM entities WHERE id = 'G01-02'");
+    for round in 0..3 {
+        // Whoever saves may save again before the burst is over: the same file, another besides, or as it was before.
+        write(&format!("half {round}"));
+        engine.anticipate();
+        write(&format!("whole {round}"));
+        clone.write("data/observations.yaml", &OBSERVATIONS.replace("The dam", &format!("The dam {round}")));
+        import_and_compare(&clone, &mut engine, &settings);
+        assert_eq!(shown(), format!("whole {round}"));
+        write(&format!("early {round}"));
+        std::thread::sleep(Duration::from_millis(200));
+        engine.anticipate();
+        import_and_compare(&clone, &mut engine, &settings);
+        assert_eq!(shown(), format!("early {round}"));
+    }
+    write("gone again");
+    engine.anticipate();
+    write("early 2");
+    assert_eq!(import(&mut engine).outcome, Outcome::Unchanged);
+    clone.remove("data/gaps.yaml");
+    engine.anticipate();
+    import_and_compare(&clone, &mut engine, &settings);
+    assert_eq!(shown(), "NULL");
+}
+
+#[test]
+fn references_and_aliases_follow_an_entity_that_changes_and_one_that_does_not_change_them() {
+    let clone = sample();
+    let settings = clone.commits("db");
+    let mut engine = Engine::open(settings.clone()).unwrap();
+    import(&mut engine);
+    let save = |text: &str| {
+        clone.write("data/gaps.yaml", text);
+        clone.commit("edit");
+    };
+    let edges = || ask(&clone.db("db"), "SELECT list(dst_id ORDER BY dst_id) FROM edges WHERE src_id = 'G01-01'");
+    // The first edit after a start is compared with the database, those after it with what was read.
+    for round in 0..2 {
+        save(&GAPS.replace("Water rights", &format!("Water rights {round}")));
+        import_and_compare(&clone, &mut engine, &settings);
+        assert_eq!(edges(), "[Obs-1]");
+        save(&GAPS.replace("[Obs 001]", "[Obs 002, G01-02]"));
+        import_and_compare(&clone, &mut engine, &settings);
+        assert_eq!(edges(), "[G01-02, Obs-2]");
+    }
+}
+
+#[test]
 fn the_small_row_groups_that_imports_leave_are_merged_every_so_often() {
     let clone = Clone::new();
     let write = |edited: usize| {

@@ -245,6 +245,15 @@ fn run(seed: u64, settings: impl Fn(&Clone, &str) -> Settings) {
         if world.rng.random_bool(0.3) {
             engine.keep_standby();
         }
+        // What was read ahead serves when it is what is imported, and does no harm when it is not.
+        let (changes, stays) = (world.rng.random_bool(0.3), world.rng.random_bool(0.3));
+        if changes {
+            engine.anticipate();
+            world.step();
+        }
+        if stays {
+            engine.anticipate();
+        }
         import(&mut engine, &Request::default());
         import(&mut rebuilder, &Request { full: true, commit: None });
         let found = differences(&world.clone.db("carried"), &world.clone.db("built"));

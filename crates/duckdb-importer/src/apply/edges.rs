@@ -11,7 +11,7 @@ use crate::ImporterError;
 
 /// Adds the references of new rows, and lets those of others follow names that came or went.
 pub(super) fn resolve_edges(connection: &Connection, delta: &Delta) -> Result<(), ImporterError> {
-    let rows = || delta.rows.iter().map(|new| &new.dated.row);
+    let rows = || delta.rows.iter().filter(|new| !new.keeps_names).map(|new| &new.dated.row);
     let targets: BTreeSet<&String> = rows().flat_map(|row| &row.edges).map(|edge| &edge.target_id).collect();
     if !targets.is_empty() {
         let named = named(connection, &targets.into_iter().cloned().collect::<Vec<_>>())?;

@@ -1,5 +1,6 @@
 //! Writing the search index, whole or document by document.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -114,72 +115,94 @@ fn write_words(connection: &Connection, schema: &str, words: &[(&str, i32)]) -> 
     finish(dict)
 }
 
-/// Takes documents out of an index and puts others in. A word that no document has any more leaves the dictionary.
-pub(super) fn update_index(
-    connection: &Connection,
-    schema: &str,
-    gone: &[i32],
-    added: &[(i32, &str, Document)],
-) -> Result<(), ImporterError> {
-    let mut unused: BTreeSet<i32> = BTreeSet::new();
-    if !gone.is_empty() {
-        let gone = among_numbers(connection, "stage_gone", gone)?;
-        let sql = format!("DELETE FROM {schema}.terms WHERE docid IN {gone} RETURNING termid");
-        unused = read(connection, &sql, |row| row.get(0))?;
-        run(connection, "updating the search index", &format!("DELETE FROM {schema}.docs WHERE docid IN {gone}"))?;
-    }
-    if !added.is_empty() {
-        for term in add(connection, schema, added)? {
-            unused.remove(&term);
-        }
-    }
-    if !unused.is_empty() {
-        let listed = among_numbers(connection, "stage_terms", &unused.iter().copied().collect::<Vec<_>>())?;
-        // Without DISTINCT, whose hash table costs more than the rows.
-        let sql = format!("SELECT termid FROM {schema}.terms WHERE termid IN {listed}");
-        let used: BTreeSet<i32> = read(connection, &sql, |row| row.get(0))?;
-        unused.retain(|term| !used.contains(term));
-    }
-    if !unused.is_empty() {
-        let listed = among_numbers(connection, "stage_terms", &unused.into_iter().collect::<Vec<_>>())?;
-        let sql = format!("DELETE FROM {schema}.dict WHERE termid IN {listed}");
-        run(connection, "updating the search index", &sql)?;
-    }
-    Ok(())
+/// What an [`IndexChange`] writes; the list of fields is made once.
+pub(super) const INDEX_TABLES: [&str; 3] = ["docs", "dict", "terms"];
+
+/// Documents that leave an index, and others that come in.
+pub(super) struct IndexChange<'a> {
+    /// Which index.
+    pub(super) schema: &'static str,
+    /// The numbers of those that leave.
+    pub(super) gone: Vec<i32>,
+    /// Those that come, with number and name.
+    pub(super) added: Vec<(i32, Cow<'a, str>, Document)>,
 }
 
-/// Adds documents, and the words that are new with them. Gives the numbers of all their words.
-fn add(
-    connection: &Connection,
-    schema: &str,
-    added: &[(i32, &str, Document)],
-) -> Result<impl Iterator<Item = i32>, ImporterError> {
-    let words: BTreeSet<&str> =
-        added.iter().flat_map(|(_, _, document)| &document.postings).map(|posting| posting.word.as_str()).collect();
-    let listed = among(connection, "stage_words", &words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())?;
-    let sql = format!("SELECT term, termid FROM {schema}.dict WHERE term IN {listed}");
-    let mut terms: HashMap<String, i32> = read(connection, &sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let sql = format!("SELECT coalesce(max(termid), 0) FROM {schema}.dict");
-    let last: i32 = connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
-    let new: Vec<(&str, i32)> =
-        words.iter().filter(|word| !terms.contains_key(**word)).copied().zip(last + 1..).collect();
-    if !new.is_empty() {
-        write_words(connection, schema, &new)?;
-        terms.extend(new.iter().map(|(word, term)| ((*word).to_owned(), *term)));
-    }
-    let mut docs = open(connection, schema, "docs")?;
-    let mut waiting = Terms::default();
-    for (docid, name, document) in added {
-        docs.append_row(params![docid, name, document.len]).map_err(wrote)?;
-        for posting in &document.postings {
-            waiting.add(*docid, terms.get(&posting.word).copied().unwrap_or_default(), posting.counts);
+impl IndexChange<'_> {
+    /// Writes which documents there are.
+    pub(super) fn docs(&self, connection: &Connection) -> Result<(), ImporterError> {
+        let schema = self.schema;
+        if !self.gone.is_empty() {
+            let gone = among_numbers(connection, "stage_gone_docs", &self.gone)?;
+            run(connection, "updating the search index", &format!("DELETE FROM {schema}.docs WHERE docid IN {gone}"))?;
         }
+        if self.added.is_empty() {
+            return Ok(());
+        }
+        let mut docs = open(connection, schema, "docs")?;
+        for (docid, name, document) in &self.added {
+            docs.append_row(params![docid, name, document.len]).map_err(wrote)?;
+        }
+        finish(docs)
     }
-    finish(docs)?;
-    let mut appender = open(connection, schema, "terms")?;
-    waiting.write(&mut appender)?;
-    finish(appender)?;
-    Ok(terms.into_values())
+
+    /// Writes which words they hold. A word that no document has any more leaves the dictionary.
+    pub(super) fn postings(&self, connection: &Connection) -> Result<(), ImporterError> {
+        let schema = self.schema;
+        let mut unused: BTreeSet<i32> = BTreeSet::new();
+        if !self.gone.is_empty() {
+            let gone = among_numbers(connection, "stage_gone", &self.gone)?;
+            let sql = format!("DELETE FROM {schema}.terms WHERE docid IN {gone} RETURNING termid");
+            unused = read(connection, &sql, |row| row.get(0))?;
+        }
+        if !self.added.is_empty() {
+            for term in self.add_postings(connection)? {
+                unused.remove(&term);
+            }
+        }
+        if !unused.is_empty() {
+            let listed = among_numbers(connection, "stage_terms", &unused.iter().copied().collect::<Vec<_>>())?;
+            // Without DISTINCT, whose hash table costs more than the rows.
+            let sql = format!("SELECT termid FROM {schema}.terms WHERE termid IN {listed}");
+            let used: BTreeSet<i32> = read(connection, &sql, |row| row.get(0))?;
+            unused.retain(|term| !used.contains(term));
+        }
+        if !unused.is_empty() {
+            let listed = among_numbers(connection, "stage_terms", &unused.into_iter().collect::<Vec<_>>())?;
+            let sql = format!("DELETE FROM {schema}.dict WHERE termid IN {listed}");
+            run(connection, "updating the search index", &sql)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the postings, and the words that are new with them. Gives the numbers of all their words.
+    fn add_postings(&self, connection: &Connection) -> Result<impl Iterator<Item = i32>, ImporterError> {
+        let schema = self.schema;
+        let postings = || self.added.iter().flat_map(|(_, _, document)| &document.postings);
+        let words: BTreeSet<&str> = postings().map(|posting| posting.word.as_str()).collect();
+        let listed = words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let listed = among(connection, "stage_words", &listed)?;
+        let sql = format!("SELECT term, termid FROM {schema}.dict WHERE term IN {listed}");
+        let mut terms: HashMap<String, i32> = read(connection, &sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let new: Vec<&str> = words.iter().filter(|word| !terms.contains_key(**word)).copied().collect();
+        if !new.is_empty() {
+            let sql = format!("SELECT coalesce(max(termid), 0) FROM {schema}.dict");
+            let last: i32 = connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
+            let new: Vec<_> = new.into_iter().zip(last + 1..).collect();
+            write_words(connection, schema, &new)?;
+            terms.extend(new.iter().map(|(word, term)| ((*word).to_owned(), *term)));
+        }
+        let mut waiting = Terms::default();
+        for (docid, _, document) in &self.added {
+            for posting in &document.postings {
+                waiting.add(*docid, terms.get(&posting.word).copied().unwrap_or_default(), posting.counts);
+            }
+        }
+        let mut appender = open(connection, schema, "terms")?;
+        waiting.write(&mut appender)?;
+        finish(appender)?;
+        Ok(terms.into_values())
+    }
 }
 
 fn failed(source: duckdb::Error) -> ImporterError {

@@ -1,5 +1,6 @@
 //! Putting what changed into a copy of the last generation.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use duckdb::{Connection, params};
@@ -8,7 +9,7 @@ use super::among::{among, among_numbers};
 use super::books::{append_errors, append_files};
 use super::columns::{Cell, Column, Rows};
 use super::edges::resolve_edges;
-use super::index::update_index;
+use super::index::{INDEX_TABLES, IndexChange};
 use super::touch::{Touch, touch_rows};
 use super::typed::{SectionRows, TypedRows};
 use super::{
@@ -41,8 +42,10 @@ pub struct Delta {
     pub sections: Vec<NewSection>,
     /// Sections that only moved.
     pub touched_sections: Vec<SectionTouch>,
-    /// Paths whose entries in `_files` and `_errors` go.
+    /// Paths whose entries in `_files` go.
     pub paths: Vec<String>,
+    /// Paths whose entries in `_errors` go.
+    pub troubled: Vec<String>,
     /// Their new entries in `_files`.
     pub files: Vec<FileRecord>,
     /// Their new entries in `_errors`.
@@ -54,28 +57,31 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// The tables that applying it writes; a search index counts as one, by the name of its schema.
+    /// The tables that applying it writes, by the names that [`crate::engine`] reads them back by.
     #[must_use]
-    pub fn writes(&self) -> BTreeSet<&str> {
+    pub fn writes(&self) -> BTreeSet<String> {
         let rows = !self.gone.is_empty() || !self.rows.is_empty();
+        let renamed = self.gone.iter().any(|row| !row.keeps_names) || self.rows.iter().any(|row| !row.keeps_names);
         let documents = !self.gone_sections.is_empty() || !self.sections.is_empty();
-        let mut written: BTreeSet<_> = [
+        let mut written: BTreeSet<String> = [
             (true, "_meta"),
             (rows || !self.touched.is_empty(), "entities"),
-            (rows, "aliases"),
-            (rows || !self.names.is_empty(), "edges"),
-            (rows, SCHEMA_ENTITIES),
+            (renamed, "aliases"),
+            (renamed || !self.names.is_empty(), "edges"),
             (documents || !self.touched_sections.is_empty(), "sections"),
-            (documents, SCHEMA_SECTIONS),
             (!self.paths.is_empty() || !self.files.is_empty(), "_files"),
-            (!self.paths.is_empty() || !self.errors.is_empty(), "_errors"),
+            (!self.troubled.is_empty() || !self.errors.is_empty(), "_errors"),
             (!self.changes.is_empty(), "_changes"),
         ]
         .into_iter()
-        .filter_map(|(written, table)| written.then_some(table))
+        .filter(|(written, _)| *written)
+        .map(|(_, table)| table.to_owned())
         .collect();
-        written.extend(self.gone.iter().map(|row| row.dataset.as_str()));
-        written.extend(self.rows.iter().map(|row| row.dataset.as_str()));
+        for (changed, schema) in [(rows, SCHEMA_ENTITIES), (documents, SCHEMA_SECTIONS)] {
+            written.extend(INDEX_TABLES.iter().filter(|_| changed).map(|table| format!("{schema}.{table}")));
+        }
+        written.extend(self.gone.iter().map(|row| row.dataset.clone()));
+        written.extend(self.rows.iter().map(|row| row.dataset.clone()));
         written
     }
 }
@@ -89,6 +95,8 @@ pub struct Gone {
     pub dataset: String,
     /// Its document number.
     pub docid: i32,
+    /// Its aliases and references stay, because its new row has the same.
+    pub keeps_names: bool,
 }
 
 /// A row to be added.
@@ -102,6 +110,8 @@ pub struct NewRow {
     pub dataset: String,
     /// Its document number.
     pub docid: i32,
+    /// Its aliases and references are those of the row it replaces, and stay.
+    pub keeps_names: bool,
 }
 
 /// A section to be added.
@@ -145,8 +155,8 @@ pub struct Change {
     pub commit: Option<String>,
 }
 
-/// Applies a delta to the database in use, and writes `meta` with its change counter advanced. The search index and the
-/// books are as much to write as everything else, and are written beside it through `other`, a second handle on the same
+/// Applies a delta to the database in use, and writes `meta` with its change counter advanced. The postings of the search
+/// indexes are as much to write as everything else, and are written beside it through `other`, a second handle on the same
 /// database. What was written is in the file after the next checkpoint.
 ///
 /// # Errors
@@ -159,15 +169,41 @@ pub fn update(
     meta: Meta,
     now: Micros,
 ) -> Result<Meta, ImporterError> {
+    let indexes = &index_changes(delta);
     std::thread::scope(|scope| {
-        let beside = scope.spawn(move || other.in_transaction(|it| write_beside(it, delta, meta, now)));
-        let rows = session.in_transaction(|it| write_rows(it, datasets, delta, now));
-        let meta = beside.join().unwrap_or(Err(ImporterError::Stopped))?;
-        rows.map(|()| meta)
+        let beside =
+            scope.spawn(move || other.in_transaction(|it| indexes.iter().try_for_each(|one| one.postings(it))));
+        let written = session.in_transaction(|connection| {
+            write_rows(connection, datasets, delta, now)?;
+            indexes.iter().try_for_each(|one| one.docs(connection))?;
+            write_books(connection, delta, meta, now)
+        });
+        beside.join().unwrap_or(Err(ImporterError::Stopped))?;
+        written
     })
 }
 
-/// Entities and sections, and what follows from them.
+/// What changes in the indexes of entities and of sections.
+fn index_changes(delta: &Delta) -> [IndexChange<'_>; 2] {
+    let entities = delta.rows.iter().map(|new| {
+        let row = &new.dated.row;
+        (new.docid, Cow::Borrowed(row.id.as_str()), entity_document(row))
+    });
+    let sections = delta.sections.iter().map(|new| {
+        let section = &new.section;
+        (new.docid, Cow::Owned(section_key(&new.path, &section.pointer)), section_document(section))
+    });
+    [
+        IndexChange {
+            schema: SCHEMA_ENTITIES,
+            gone: delta.gone.iter().map(|gone| gone.docid).collect(),
+            added: entities.collect(),
+        },
+        IndexChange { schema: SCHEMA_SECTIONS, gone: delta.gone_sections.clone(), added: sections.collect() },
+    ]
+}
+
+/// Entities and sections, and the references between them.
 fn write_rows(connection: &Connection, datasets: &Datasets, delta: &Delta, now: Micros) -> Result<(), ImporterError> {
     remove_rows(connection, datasets, &delta.gone)?;
     add_rows(connection, datasets, &delta.rows, now)?;
@@ -176,20 +212,13 @@ fn write_rows(connection: &Connection, datasets: &Datasets, delta: &Delta, now: 
     resolve_edges(connection, delta)
 }
 
-/// The search index and the books, which no other table depends on.
-fn write_beside(connection: &Connection, delta: &Delta, meta: Meta, now: Micros) -> Result<Meta, ImporterError> {
-    let documents =
-        delta.rows.iter().map(|new| (new.docid, new.dated.row.id.as_str(), entity_document(&new.dated.row)));
-    let gone: Vec<_> = delta.gone.iter().map(|gone| gone.docid).collect();
-    update_index(connection, SCHEMA_ENTITIES, &gone, &documents.collect::<Vec<_>>())?;
-    let keys: Vec<_> = delta.sections.iter().map(|new| section_key(&new.path, &new.section.pointer)).collect();
-    let documents =
-        delta.sections.iter().zip(&keys).map(|(new, key)| (new.docid, key.as_str(), section_document(&new.section)));
-    update_index(connection, SCHEMA_SECTIONS, &delta.gone_sections, &documents.collect::<Vec<_>>())?;
-    if !delta.paths.is_empty() {
-        let paths = among(connection, "stage_paths", &delta.paths)?;
-        let sql = format!("DELETE FROM _files WHERE path IN {paths}; DELETE FROM _errors WHERE path IN {paths};");
-        run(connection, "updating the books", &sql)?;
+/// The books: files, errors, what to tell, the counters.
+fn write_books(connection: &Connection, delta: &Delta, meta: Meta, now: Micros) -> Result<Meta, ImporterError> {
+    for (table, paths) in [("_files", &delta.paths), ("_errors", &delta.troubled)] {
+        if !paths.is_empty() {
+            let paths = among(connection, "stage_paths", paths)?;
+            run(connection, "updating the books", &format!("DELETE FROM {table} WHERE path IN {paths}"))?;
+        }
     }
     append_files(connection, &delta.files)?;
     append_errors(connection, &delta.errors)?;
@@ -203,20 +232,20 @@ fn remove_rows(connection: &Connection, datasets: &Datasets, gone: &[Gone]) -> R
     if gone.is_empty() {
         return Ok(());
     }
-    let ids = |rows: &[&Gone]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
-    let all = among(connection, "stage_ids", &ids(&gone.iter().collect::<Vec<_>>()))?;
-    let mut sql = String::new();
-    for (table, column) in [("entities", "id"), ("aliases", "id"), ("edges", "src_id")] {
-        sql.push_str(&format!("DELETE FROM {table} WHERE {column} IN {all};"));
-    }
-    run(connection, "removing rows", &sql)?;
-    for dataset in with_table(datasets) {
-        let mine: Vec<_> = gone.iter().filter(|row| row.dataset == dataset.id.as_str()).collect();
-        if !mine.is_empty() {
-            let ids = among(connection, "stage_ids", &ids(&mine))?;
-            let sql = format!("DELETE FROM {} WHERE id IN {ids}", ident(dataset.id.as_str()));
-            run(connection, "removing rows", &sql)?;
+    let remove = |from: &[(&str, &str)], which: &dyn Fn(&&Gone) -> bool| {
+        let ids: Vec<_> = gone.iter().filter(which).map(|row| row.id.clone()).collect();
+        if ids.is_empty() {
+            return Ok(());
         }
+        let ids = among(connection, "stage_ids", &ids)?;
+        let sql = from.iter().map(|(table, column)| format!("DELETE FROM {table} WHERE {column} IN {ids};"));
+        run(connection, "removing rows", &sql.collect::<String>())
+    };
+    remove(&[("entities", "id")], &|_| true)?;
+    remove(&[("aliases", "id"), ("edges", "src_id")], &|row| !row.keeps_names)?;
+    for dataset in with_table(datasets) {
+        let name = dataset.id.as_str();
+        remove(&[(&ident(name), "id")], &|row| row.dataset == name)?;
     }
     Ok(())
 }
@@ -229,7 +258,7 @@ fn add_rows(connection: &Connection, datasets: &Datasets, rows: &[NewRow], now: 
     let mut aliases = appender(connection, "aliases")?;
     for new in rows {
         append_entity(&mut entities, &new.dated, &new.path, new.docid, now).map_err(wrote)?;
-        for alias in &new.dated.row.aliases {
+        for alias in new.dated.row.aliases.iter().filter(|_| !new.keeps_names) {
             aliases.append_row(params![alias, new.dated.row.id]).map_err(wrote)?;
         }
     }

@@ -1,6 +1,7 @@
 //! What the importing thread is told.
 
 use std::sync::mpsc::{Receiver, Sender, channel as queue};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -46,8 +47,8 @@ impl Ring {
 /// An order to the importing thread.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Look whether there is something new.
-    Look(Ring),
+    /// Look whether there is something new: why, and since when that is known.
+    Look(Ring, Instant),
     /// Import and answer.
     Import(Request, oneshot::Sender<Result<Report, ImporterError>>),
     /// Finish what is under way and end.
@@ -63,7 +64,7 @@ pub(super) struct Bell {
 impl Bell {
     pub(super) fn ring(&self, ring: Ring) {
         // After the end nobody listens, and that is fine.
-        let _ = self.orders.send(Order::Look(ring));
+        let _ = self.orders.send(Order::Look(ring, Instant::now()));
     }
 
     pub(super) fn send(&self, order: Order) -> Result<(), ImporterError> {

@@ -92,9 +92,9 @@ impl Worker {
             let mut answers: Vec<(Request, Answer)> = Vec::new();
             match orders.recv_timeout(due.saturating_duration_since(Instant::now()).min(Duration::from_secs(30))) {
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Order::Look(ring)) => {
+                Ok(Order::Look(ring, at)) => {
                     self.metrics.ring(ring);
-                    if self.gather(ring, orders, &mut answers) {
+                    if self.gather(ring, at, orders, &mut answers) {
                         return;
                     }
                 }
@@ -108,18 +108,31 @@ impl Worker {
         }
     }
 
-    /// After a ring: waits until the burst is over, and takes the requests that came meanwhile. Whether to stop.
-    fn gather(&self, ring: Ring, orders: &Receiver<Order>, answers: &mut Vec<(Request, Answer)>) -> bool {
+    /// After a ring: waits until the burst is over, reading ahead meanwhile, and takes the requests that came. Whether to stop.
+    fn gather(
+        &mut self,
+        ring: Ring,
+        at: Instant,
+        orders: &Receiver<Order>,
+        answers: &mut Vec<(Request, Answer)>,
+    ) -> bool {
         let longest = Instant::now() + LONGEST_BURST;
         let quiet = match ring {
             Ring::Watch | Ring::Rescan => self.settings.debounce,
             _ => Duration::ZERO,
         };
+        let mut over = at + quiet;
+        if !quiet.is_zero() {
+            self.engine.anticipate();
+        }
         loop {
-            let wait = quiet.min(longest.saturating_duration_since(Instant::now()));
+            let wait = over.min(longest).saturating_duration_since(Instant::now());
             match orders.recv_timeout(wait) {
                 Ok(Order::Stop) => return true,
-                Ok(Order::Look(ring)) => self.metrics.ring(ring),
+                Ok(Order::Look(ring, at)) => {
+                    self.metrics.ring(ring);
+                    over = at + quiet;
+                }
                 Ok(Order::Import(request, answer)) => {
                     // Somebody waits.
                     answers.push((request, answer));

@@ -4,35 +4,43 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use duckdb::Connection;
 
+use super::memo::Memo;
 use super::read::{DatedRow, Outcome};
+use super::scene::Scenery;
 use super::stored::{self, StoredRow};
 use crate::ImporterError;
 use crate::apply::{
     Change, Delta, FileRecord, Gone, Meta, NewRow, NewSection, SectionTouch, Touch, Touched, error_records,
 };
-use baft_dataset::dataset::Datasets;
 use baft_dataset::rows::{FileState, SectionRow};
 
 /// Fills `delta` with what the entities of the files read now change. `old` are their rows in the database, those of
 /// files that are gone included. Numbers are taken from `meta`.
 pub fn entities(
     connection: &Connection,
-    datasets: &Datasets,
+    scenery: &Scenery,
     outcomes: &mut BTreeMap<String, Outcome>,
     old: Vec<StoredRow>,
     meta: &mut Meta,
     delta: &mut Delta,
 ) -> Result<(), ImporterError> {
+    let datasets = &scenery.rules.datasets;
     let dataset_of =
         |path: &str| datasets.for_path(path).map(|dataset| dataset.id.as_str().to_owned()).unwrap_or_default();
-    let gone = |row: &StoredRow| Gone { id: row.id.clone(), dataset: dataset_of(&row.path), docid: row.docid };
+    let gone = |row: &StoredRow| Gone {
+        id: row.id.clone(),
+        dataset: dataset_of(&row.path),
+        docid: row.docid,
+        keeps_names: false,
+    };
     let mut old: HashMap<String, StoredRow> = old.into_iter().map(|row| (row.id.clone(), row)).collect();
-    let mut updated: Vec<(StoredRow, usize)> = Vec::new();
+    let mut updated: Vec<Updated> = Vec::new();
     for (path, outcome) in outcomes.iter_mut() {
         for dated in std::mem::take(&mut outcome.rows) {
             let before = old.remove(&dated.row.id);
             let add = |dated: DatedRow, docid: i32, delta: &mut Delta| {
-                delta.rows.push(NewRow { dated, path: path.clone(), dataset: outcome.dataset.clone(), docid });
+                let (path, dataset) = (path.clone(), outcome.dataset.clone());
+                delta.rows.push(NewRow { dated, path, dataset, docid, keeps_names: false });
             };
             match before {
                 Some(before)
@@ -45,9 +53,10 @@ pub fn entities(
                     }
                 }
                 Some(before) => {
+                    let (gone_at, new_at) = (delta.gone.len(), delta.rows.len());
                     delta.gone.push(gone(&before));
                     add(dated, before.docid, delta);
-                    updated.push((before, delta.rows.len() - 1));
+                    updated.push(Updated { before, gone: gone_at, new: new_at });
                 }
                 None => {
                     add(dated, meta.next_docid, delta);
@@ -64,27 +73,51 @@ pub fn entities(
     removed.sort_by_key(|row| row.docid);
     delta.names.extend(removed.iter().map(|row| row.id.clone()));
     delta.gone.extend(removed.iter().map(gone));
-    tell_updates(connection, &updated, &removed, delta)?;
+    tell_updates(connection, &scenery.memo, &updated, &removed, delta)?;
     delta.changes.extend(removed.iter().map(|row| change("delete", Some(row), None, Vec::new())));
     Ok(())
 }
 
-/// Changed rows: which fields differ, and which aliases came or went.
+/// A row that gets another content.
+struct Updated {
+    before: StoredRow,
+    /// Where among [`Delta::gone`] it goes.
+    gone: usize,
+    /// Where among [`Delta::rows`] it comes back.
+    new: usize,
+}
+
+/// Changed rows: which fields differ, and which aliases came or went. What was read lately is not asked of the database.
 fn tell_updates(
     connection: &Connection,
-    updated: &[(StoredRow, usize)],
+    memo: &Memo,
+    updated: &[Updated],
     removed: &[StoredRow],
     delta: &mut Delta,
 ) -> Result<(), ImporterError> {
-    if updated.is_empty() && removed.is_empty() {
-        return Ok(());
+    let (mut contents, mut aliases, mut unknown) = (HashMap::new(), BTreeSet::new(), Vec::new());
+    for Updated { before, gone, new } in updated {
+        let Some(old) = memo.row(&before.path, &before.id, &before.base.hash) else {
+            unknown.push(before.id.clone());
+            continue;
+        };
+        let now = &delta.rows[*new].dated.row;
+        let keeps_names = old.aliases == now.aliases && old.edges == now.edges;
+        delta.rows[*new].keeps_names = keeps_names;
+        delta.gone[*gone].keeps_names = keeps_names;
+        aliases.extend(old.aliases.into_iter().map(|alias| (old.id.clone(), alias)));
+        contents.insert(old.id, old.content);
     }
-    let ids: Vec<_> = updated.iter().map(|(row, _)| row).chain(removed).map(|row| row.id.clone()).collect();
-    let aliases: BTreeSet<_> = stored::aliases(connection, &ids)?.into_iter().collect();
+    if !unknown.is_empty() {
+        contents.extend(stored::contents(connection, &unknown)?);
+    }
+    unknown.extend(removed.iter().map(|row| row.id.clone()));
+    if !unknown.is_empty() {
+        aliases.extend(stored::aliases(connection, &unknown)?);
+    }
     let mut new_aliases = BTreeSet::new();
-    let contents = stored::contents(connection, &ids)?;
-    for (before, at) in updated {
-        let new = &delta.rows[*at].dated;
+    for Updated { before, new, .. } in updated {
+        let new = &delta.rows[*new].dated;
         new_aliases.extend(new.row.aliases.iter().map(|alias| (new.row.id.clone(), alias.clone())));
         let old = contents.get(&before.id).map(String::as_str).unwrap_or_default();
         delta.changes.push(change("update", Some(before), Some(new), changed_fields(old, &new.row.content)));

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use baft_dataset::dataset::{Dataset, Datasets};
 use baft_dataset::extract::parse_file_after;
-use baft_dataset::rows::ParsedFile;
+use baft_dataset::rows::{EntityRow, ParsedFile};
 use baft_dataset::schema::Schema;
 use baft_repo::Oid;
 
@@ -74,17 +74,11 @@ impl Memo {
         file
     }
 
-    /// Reads files on another thread, to be there when they are asked for.
-    pub fn read_ahead(self: &Arc<Self>, datasets: Arc<Datasets>, wanted: Vec<Wanted>) -> Option<JoinHandle<()>> {
-        let memo = self.clone();
-        let work = move || {
-            for file in wanted {
-                if let Some(dataset) = datasets.for_path(&file.path) {
-                    memo.read(&file.path, file.blob, &file.content, dataset, file.schema.as_deref());
-                }
-            }
-        };
-        std::thread::Builder::new().name("read".to_owned()).spawn(work).ok()
+    /// A row of a file as one of the remembered versions has it.
+    pub fn row(&self, path: &str, id: &str, hash: &str) -> Option<EntityRow> {
+        let all = self.all();
+        let mut rows = all.iter().rev().filter(|it| it.path == path).flat_map(|it| &it.file.entities);
+        rows.find(|row| row.id == id && row.row_hash == hash).cloned()
     }
 
     /// Forgets everything.
@@ -94,5 +88,43 @@ impl Memo {
 
     fn all(&self) -> std::sync::MutexGuard<'_, Vec<Remembered>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Files that another thread reads, so that they are remembered when they are asked for.
+#[derive(Debug)]
+pub struct Ahead {
+    files: Vec<(String, Oid)>,
+    thread: JoinHandle<()>,
+}
+
+impl Ahead {
+    /// Begins to read what is wanted of `files`, which are known by path and content. Nothing when no thread can be had.
+    pub fn begin(
+        files: Vec<(String, Oid)>,
+        memo: &Arc<Memo>,
+        datasets: Arc<Datasets>,
+        wanted: Vec<Wanted>,
+    ) -> Option<Self> {
+        let memo = memo.clone();
+        let work = move || {
+            for file in wanted {
+                if let Some(dataset) = datasets.for_path(&file.path) {
+                    memo.read(&file.path, file.blob, &file.content, dataset, file.schema.as_deref());
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("read".to_owned()).spawn(work).ok()?;
+        Some(Self { files, thread })
+    }
+
+    /// Whether these are the files.
+    pub fn is_of(&self, files: &[(String, Oid)]) -> bool {
+        self.files == files
+    }
+
+    /// Waits until all is read. What could not be is read when it is asked for.
+    pub fn finish(self) {
+        let _ = self.thread.join();
     }
 }

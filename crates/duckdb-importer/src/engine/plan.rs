@@ -7,6 +7,7 @@ use std::time::Duration;
 use baft_repo::{FileMode, Oid, Repo, RepoPath};
 
 use super::rules::Rules;
+use super::stored::Complaints;
 use crate::ImporterError;
 use crate::apply::FileRecord;
 use crate::source::{History, Range, Saved, Target, WORKTREE};
@@ -33,6 +34,8 @@ pub struct Base {
     pub commit: Option<Oid>,
     /// Its `_files`.
     pub files: BTreeMap<String, FileRecord>,
+    /// Its `_errors`, in short.
+    pub complaints: Complaints,
 }
 
 /// What there is to do.
@@ -47,6 +50,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// All files it names.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        self.read.union(&self.gone).cloned().collect()
+    }
+
     /// Whether the database shows everything already.
     #[must_use]
     pub fn is_empty(&self) -> bool {

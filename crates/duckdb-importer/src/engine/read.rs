@@ -41,10 +41,10 @@ pub struct Task<'a> {
 }
 
 impl Task<'_> {
-    fn parse(&self, blob: Oid, content: &[u8], schema: Option<&Schema>) -> ParsedFile {
+    fn parse(&self, blob: Oid, content: &[u8], schema: Option<&Schema>) -> Arc<ParsedFile> {
         match self.memo {
-            Some(memo) => Arc::unwrap_or_clone(memo.read(self.path, blob, content, self.dataset, schema)),
-            None => parse_file(self.path, content, self.dataset, schema),
+            Some(memo) => memo.read(self.path, blob, content, self.dataset, schema),
+            None => Arc::new(parse_file(self.path, content, self.dataset, schema)),
         }
     }
 }
@@ -150,7 +150,7 @@ struct Pending {
 /// When a blob cannot be read.
 pub fn read(task: &Task<'_>, blobs: &Blobs<'_>) -> Result<Reading, ImporterError> {
     let bytes = blobs(task.blob)?;
-    let mut newest = task.parse(task.blob, &bytes, task.schema);
+    let mut newest = Arc::unwrap_or_clone(task.parse(task.blob, &bytes, task.schema));
     let mut versions = Versions { task, blobs, parsed: HashMap::new(), shows_old: newest.state.is_quarantined() };
     let Some(good) = versions.last_good(newest.state)? else { return Ok(Reading::NeedsHistory) };
     let Some(mut rows) = versions.effective_rows(&mut newest, good)? else { return Ok(Reading::NeedsHistory) };
@@ -163,7 +163,7 @@ pub fn read(task: &Task<'_>, blobs: &Blobs<'_>) -> Result<Reading, ImporterError
         }
     }
     let sections = match (newest.state, good) {
-        (FileState::Unparsable, Some(good)) => std::mem::take(&mut versions.parsed(good)?.sections),
+        (FileState::Unparsable, Some(good)) => versions.parsed(good)?.sections.clone(),
         _ => newest.sections,
     };
     let since = match (task.chain.first(), task.end) {
@@ -188,26 +188,26 @@ pub fn read(task: &Task<'_>, blobs: &Blobs<'_>) -> Result<Reading, ImporterError
 struct Versions<'a> {
     task: &'a Task<'a>,
     blobs: &'a Blobs<'a>,
-    parsed: HashMap<usize, ParsedFile>,
+    parsed: HashMap<usize, Arc<ParsedFile>>,
     shows_old: bool,
 }
 
 impl Versions<'_> {
-    fn parsed(&mut self, index: usize) -> Result<&mut ParsedFile, ImporterError> {
-        if !self.parsed.contains_key(&index) {
-            let parsed = match self.task.chain[index].blob {
-                Some(blob) => {
-                    let bytes = (self.blobs)(blob)?;
-                    // Whether an old version satisfied the schema only matters when rows of it may be shown.
-                    let schema = self.task.schema.filter(|_| self.task.strict || self.shows_old);
-                    self.task.parse(blob, &bytes, schema)
-                }
-                None => parse_file(self.task.path, &[], self.task.dataset, None),
-            };
-            self.parsed.insert(index, parsed);
+    fn parsed(&mut self, index: usize) -> Result<Arc<ParsedFile>, ImporterError> {
+        if let Some(parsed) = self.parsed.get(&index) {
+            return Ok(parsed.clone());
         }
-        #[allow(clippy::expect_used, reason = "inserted above")]
-        Ok(self.parsed.get_mut(&index).expect("inserted above"))
+        let parsed = match self.task.chain[index].blob {
+            Some(blob) => {
+                let bytes = (self.blobs)(blob)?;
+                // Whether an old version satisfied the schema only matters when rows of it may be shown.
+                let schema = self.task.schema.filter(|_| self.task.strict || self.shows_old);
+                self.task.parse(blob, &bytes, schema)
+            }
+            None => Arc::new(parse_file(self.task.path, &[], self.task.dataset, None)),
+        };
+        self.parsed.insert(index, parsed.clone());
+        Ok(parsed)
     }
 
     /// The newest version before the first that can be read whole, when the first cannot: `Some(None)` when none is
@@ -253,8 +253,8 @@ impl Versions<'_> {
 
     fn last_valid(&mut self, id: &str) -> Result<Found, ImporterError> {
         for index in 1..self.task.chain.len() {
-            let found = self.parsed(index)?.entities.iter().find(|row| row.id == id && row.schema_valid);
-            if let Some(row) = found {
+            let parsed = self.parsed(index)?;
+            if let Some(row) = parsed.entities.iter().find(|row| row.id == id && row.schema_valid) {
                 return Ok(Found::Row(index, Box::new(row.clone())));
             }
         }

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use baft_repo::Oid;
+use baft_repo::{Oid, Repo, RepoPath};
 
-use super::plan::Files;
+use super::plan::{Files, Overlay};
 use super::read::{Blobs, chain};
 use crate::ImporterError;
 use crate::apply::{ErrorRecord, FileRecord, error_records};
-use crate::source::Version;
+use crate::source::{Scanner, Target, Version};
 use baft_dataset::dataset::{CONFIG_FILE, Datasets};
 use baft_dataset::rows::{Issue, Severity};
 use baft_dataset::schema::Schema;
@@ -199,4 +199,29 @@ pub fn all_versions(files: &Files, path: &str, known: &[Version]) -> Vec<Version
     let now = files.get(path);
     let saved = now.and_then(|now| Some((now.blob, now.saved?.0)));
     chain(saved, known, now.is_some_and(|now| now.committed)).0
+}
+
+/// The declaration as it is now, with the time it was saved where that matters.
+pub fn declaration_now(
+    repo: Option<&Repo>,
+    target: Target,
+    scanner: Option<&Scanner>,
+    overlay: &mut Overlay,
+) -> Result<Option<(Oid, Option<i64>)>, ImporterError> {
+    if let Some(scanner) = scanner {
+        let path = scanner.root().join(CONFIG_FILE);
+        let content = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            content => content.map_err(ImporterError::io("read", &path))?,
+        };
+        let blob = Oid::of_blob(&content);
+        let committed = repo.is_some_and(|repo| repo.contains(blob));
+        overlay.insert(blob, content.into());
+        return Ok(Some((blob, (!committed).then_some(0))));
+    }
+    let (Some(repo), Some(commit), Ok(path)) = (repo, target.commit(), RepoPath::new(CONFIG_FILE)) else {
+        return Ok(None);
+    };
+    let entries = repo.list(commit, Some(&path)).map_err(ImporterError::repo("looking for the declaration"))?;
+    Ok(entries.first().map(|entry| (entry.oid, None)))
 }

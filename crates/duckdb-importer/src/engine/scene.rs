@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use baft_repo::{Oid, Repo, RepoPath};
+use baft_repo::{Oid, Repo};
 
-use super::memo::{Memo, Wanted};
-use super::plan::{Files, Overlay, committed_files, files_now};
+use super::memo::{Ahead, Memo, Wanted};
+use super::plan::{Base, Files, Overlay, Plan, committed_files, files_now, plan};
 use super::pool::Contents;
 use super::read::{BaseFile, End, Task, chain};
 use super::rules::{self, Rules};
@@ -47,6 +46,7 @@ pub(super) struct Scenery {
     pub(super) rules: Rules,
     /// Files read lately, by these rules.
     pub(super) memo: Arc<Memo>,
+    ahead: Option<Ahead>,
 }
 
 impl Scenery {
@@ -70,6 +70,7 @@ impl Scenery {
             overlay: Overlay::new(),
             rules: Rules { datasets, declaration: None, declaration_issues: Vec::new(), schemas: BTreeMap::new() },
             memo: Arc::default(),
+            ahead: None,
         }
     }
 
@@ -105,7 +106,7 @@ impl Scenery {
         let scanner = self.scanner.as_mut().filter(|_| matches!(target, Target::Saved(_)));
         self.overlay.clear();
 
-        let declared = declaration_now(repo, target, scanner.as_deref(), &mut self.overlay)?;
+        let declared = rules::declaration_now(repo, target, scanner.as_deref(), &mut self.overlay)?;
         let limit = self.limit;
         let contents = Contents { repo: None, overlay: &self.overlay };
         let blobs = |blob| contents.get(repo, blob);
@@ -157,6 +158,8 @@ impl Scenery {
         let schemas = self.schemas(&datasets)?;
         let rules = Rules { datasets, declaration, declaration_issues, schemas };
         if !rules.agree_with(&self.rules) {
+            // What is still being read belongs to the old rules.
+            self.finish_reading();
             self.memo.clear();
         }
         self.rules = rules;
@@ -242,19 +245,39 @@ impl Scenery {
         })
     }
 
-    /// Begins to read files in the background. So many of them that all threads will have enough to do are left alone.
-    pub(super) fn read_ahead(&self, paths: &BTreeSet<String>) -> Option<JoinHandle<()>> {
-        if paths.len() > AHEAD {
-            return None;
-        }
+    /// What an import has to look at, against what the database knows.
+    pub(super) fn plan(&mut self, base: &Base) -> Result<Plan, ImporterError> {
         let repo = self.repo.as_ref().map(|(repo, _, _)| repo);
-        let wanted = paths.iter().filter_map(|path| {
-            let (dataset, blob) = (self.rules.datasets.for_path(path)?, self.files.get(path)?.blob);
-            let content = self.contents().get(repo, blob).ok()?;
+        plan(&self.files, base, &self.rules, self.target, repo, self.history.as_mut())
+    }
+
+    /// Begins to read files in the background. So many of them that all threads will have enough to do are left alone, and
+    /// so are those that are being read or were.
+    pub(super) fn read_ahead(&mut self, paths: &BTreeSet<String>) {
+        if paths.len() > AHEAD {
+            return;
+        }
+        let names: Vec<_> = paths.iter().filter_map(|path| Some((path.clone(), self.files.get(path)?.blob))).collect();
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.is_of(&names)) {
+            return;
+        }
+        self.finish_reading();
+        let repo = self.repo.as_ref().map(|(repo, _, _)| repo);
+        let wanted = names.iter().filter_map(|(path, blob)| {
+            let dataset = self.rules.datasets.for_path(path)?;
+            let content = self.contents().get(repo, *blob).ok()?;
             let schema = dataset.schema.as_ref().and_then(|schema| self.rules.schemas.get(schema)?.schema.clone());
-            Some(Wanted { path: path.clone(), blob, content, schema })
+            Some(Wanted { path: path.clone(), blob: *blob, content, schema })
         });
-        self.memo.read_ahead(self.datasets(), wanted.collect())
+        let wanted = wanted.collect();
+        self.ahead = Ahead::begin(names, &self.memo, self.datasets(), wanted);
+    }
+
+    /// Waits for what [`Scenery::read_ahead`] began.
+    pub(super) fn finish_reading(&mut self) {
+        if let Some(ahead) = self.ahead.take() {
+            ahead.finish();
+        }
     }
 
     /// Whether dates before the oldest commit that was read are not exact.
@@ -333,31 +356,6 @@ fn missing(
 ) -> Vec<(String, Oid)> {
     let there = |blob| overlay.contains_key(&blob) || repo.is_some_and(|repo| repo.contains(blob));
     paths.filter_map(|path| files.get(&path).map(|now| (path, now.blob))).filter(|(_, blob)| !there(*blob)).collect()
-}
-
-/// The declaration as it is now, with the time it was saved where that matters.
-fn declaration_now(
-    repo: Option<&Repo>,
-    target: Target,
-    scanner: Option<&Scanner>,
-    overlay: &mut Overlay,
-) -> Result<Option<(Oid, Option<i64>)>, ImporterError> {
-    if let Some(scanner) = scanner {
-        let path = scanner.root().join(CONFIG_FILE);
-        let content = match std::fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            content => content.map_err(ImporterError::io("read", &path))?,
-        };
-        let blob = Oid::of_blob(&content);
-        let committed = repo.is_some_and(|repo| repo.contains(blob));
-        overlay.insert(blob, content.into());
-        return Ok(Some((blob, (!committed).then_some(0))));
-    }
-    let (Some(repo), Some(commit), Ok(path)) = (repo, target.commit(), RepoPath::new(CONFIG_FILE)) else {
-        return Ok(None);
-    };
-    let entries = repo.list(commit, Some(&path)).map_err(ImporterError::repo("looking for the declaration"))?;
-    Ok(entries.first().map(|entry| (entry.oid, None)))
 }
 
 fn move_history<'a>(

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use duckdb::Connection;
 use duckdb::arrow::array::AsArray;
+use duckdb::arrow::datatypes::UInt64Type;
 
-use super::stored;
+use super::stored::{self, Complaints};
 use crate::ImporterError;
 use crate::apply::FileRecord;
 use crate::db::{Access, Session};
@@ -16,6 +17,12 @@ use crate::tables::{ident, literal, with_table};
 use baft_dataset::dataset::Datasets;
 
 const NAME: &str = "sealed";
+
+/// The columns of `entities` that say what an entity is and where it comes from.
+const ENTITIES: &str = "id, type, title, status, epistemic_tag, confidence, content, tags, updated_date, local_id, \
+                        source_path, line_start, line_end, blob_oid, commit_oid, row_hash, schema_valid, stale";
+/// Those that depend on how the database was made.
+const ENTITIES_APART: &str = "docid, imported_at";
 
 /// What a finished database holds, as read from the file.
 #[derive(Debug)]
@@ -28,8 +35,8 @@ pub struct Sealed {
     pub files: BTreeMap<String, FileRecord>,
     /// Files in quarantine, with their first error.
     pub quarantined: Vec<Quarantined>,
-    /// Entries in `_errors` of severity error.
-    pub errors: u64,
+    /// `_errors`, in short.
+    pub complaints: Complaints,
     /// What each table holds.
     pub tables: Tables,
 }
@@ -38,7 +45,7 @@ pub struct Sealed {
 pub type Tables = BTreeMap<String, TableDigest>;
 
 /// How many rows a table has, and the sum of their hashes: independent of their order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableDigest {
     /// Rows.
     pub rows: i64,
@@ -46,44 +53,59 @@ pub struct TableDigest {
     pub sum: i128,
 }
 
+impl TableDigest {
+    /// Counts one more row, which has this hash.
+    pub fn add(&mut self, hash: u64) {
+        self.rows += 1;
+        self.sum += i128::from(hash);
+    }
+}
+
 /// A query that reads every row of a table.
 struct Reading {
     table: String,
     sql: String,
-    /// Where the rows are: the table, or the schema of a search index.
-    place: String,
     /// The same rows always give the same digest, however they came there.
     content: bool,
 }
 
 impl Reading {
     fn is_index(&self) -> bool {
-        [SCHEMA_ENTITIES, SCHEMA_SECTIONS].contains(&self.place.as_str())
+        let schema = self.table.split_once('.').map(|(schema, _)| schema);
+        schema.is_some_and(|schema| [SCHEMA_ENTITIES, SCHEMA_SECTIONS].contains(&schema))
+    }
+
+    /// The rows themselves are needed too.
+    fn is_read_apart(&self) -> bool {
+        ["entities", "_files", "_errors"].contains(&self.table.as_str())
     }
 }
 
 fn reading(table: &str, columns: &str, from: &str, content: bool) -> Reading {
     let name = literal(table);
-    let sql = format!("SELECT {name}, count(*), coalesce(sum(hash({columns})::HUGEINT), 0) FROM {from}");
-    let place = from.split_once('.').map_or(from, |(schema, _)| schema).trim_matches('"').to_owned();
-    Reading { table: table.to_owned(), sql, place, content }
+    let sql = format!("SELECT {name}, count(*), coalesce(sum(hash({columns})::HUGEINT), 0), 0::HUGEINT FROM {from}");
+    Reading { table: table.to_owned(), sql, content }
+}
+
+/// Reads columns that are content and such as depend on how the database was made, in one go.
+fn reading_with(table: &str, columns: &str, others: &str) -> Reading {
+    let name = literal(table);
+    let sum = |columns| format!("coalesce(sum(hash({columns})::HUGEINT), 0)");
+    let sql = format!("SELECT {name}, count(*), {}, {} FROM {table}", sum(columns), sum(others));
+    Reading { table: table.to_owned(), sql, content: true }
 }
 
 /// Reads everything that readers may, once.
 fn readings(datasets: &Datasets) -> Vec<Reading> {
-    let entities = "id, type, title, status, epistemic_tag, confidence, content, tags, updated_date, local_id, source_path, \
-                    line_start, line_end, blob_oid, commit_oid, row_hash, schema_valid, stale";
     let sections = "doc_kind, doc_id, pointer, section_id, parent_pointer, ord, depth, level, title, tags, content, \
                     source_path, line_start, key";
-    let files = "path, blob_oid, bytes, kind, rows, state, good_blob_oid, since_commit";
-    let errors = "path, line, col, pointer, entity_id, severity, code, message, commit_oid";
     let mut all = vec![
-        reading("entities", entities, "entities", true),
-        reading("sections", sections, "sections", true),
+        reading_with("entities", ENTITIES, ENTITIES_APART),
+        reading_with("sections", sections, "docid"),
         reading("edges", "src_id, field, raw, dst_id, resolved, target", "edges", true),
         reading("aliases", "alias, id", "aliases", true),
-        reading("_files", files, "_files", true),
-        reading("_errors", errors, "_errors", true),
+        reading("_files", stored::FILES, "_files", true),
+        reading("_errors", stored::ERRORS, "_errors", true),
         reading(
             "_changes",
             "seq, generation, commit_oid, op, type, id, old_hash, new_hash, fields, observed_at",
@@ -91,8 +113,6 @@ fn readings(datasets: &Datasets) -> Vec<Reading> {
             false,
         ),
         reading("_meta", "key, value", "_meta", false),
-        reading("docids", "docid, imported_at", "entities", false),
-        reading("section_docids", "docid", "sections", false),
     ];
     for dataset in with_table(datasets) {
         let name = dataset.id.as_str();
@@ -147,22 +167,24 @@ pub fn table_digests(connection: &Connection, datasets: &Datasets) -> Result<Tab
 
 /// What `tables` says of those that were not written since.
 #[must_use]
-pub fn untouched(mut tables: Tables, datasets: &Datasets, written: &BTreeSet<&str>) -> Tables {
-    for reading in readings(datasets) {
-        if written.contains(reading.place.as_str()) {
-            tables.remove(&reading.table);
-        }
-    }
+pub fn untouched(mut tables: Tables, written: &BTreeSet<String>) -> Tables {
+    tables.retain(|table, _| !written.contains(table.as_str()));
     tables
 }
 
 /// Opens a finished file as a reader would, reads every row of every table, and checks what must hold. Tables that are
 /// `untouched` since this process read them in the file's predecessor, of which the file is a copy, are not read again. When
 /// all is well the file stays open until [`close`], which takes a moment that a publication need not wait for.
-pub fn check(session: &Session, db: &Path, datasets: &Datasets, untouched: Tables) -> Result<Sealed, ImporterError> {
+pub fn check(
+    session: &Session,
+    db: &Path,
+    datasets: &Datasets,
+    untouched: Tables,
+    complaints: &Complaints,
+) -> Result<Sealed, ImporterError> {
     session.attach(db, NAME, Access::Read)?;
     session.use_file(NAME)?;
-    let sealed = read_back(session, datasets, untouched);
+    let sealed = read_back(session, datasets, untouched, complaints);
     if sealed.is_err() {
         close(session)?;
     }
@@ -174,26 +196,43 @@ pub fn close(session: &Session) -> Result<(), ImporterError> {
     session.detach(NAME)
 }
 
-fn read_back(session: &Session, datasets: &Datasets, untouched: Tables) -> Result<Sealed, ImporterError> {
+fn read_back(
+    session: &Session,
+    datasets: &Datasets,
+    mut found: Tables,
+    complaints: &Complaints,
+) -> Result<Sealed, ImporterError> {
     let connection = session.connection();
     let readings = readings(datasets);
-    let wanted = readings.iter().filter(|reading| !untouched.contains_key(&reading.table));
+    let wanted = readings.iter().filter(|reading| !reading.is_read_apart() && !found.contains_key(&reading.table));
     let (indexes, others): (Vec<_>, Vec<_>) = wanted.partition(|reading| reading.is_index());
+    let complaints = found.contains_key("_errors").then(|| complaints.clone());
     // The search indexes and the books are about as much to read as everything else.
     let other = session.another_using(NAME)?;
     let beside = move || {
         let connection = other.connection();
-        Ok::<_, ImporterError>((digests(connection, indexes.into_iter())?, Books::read(connection)?))
+        let mut found = digests(connection, indexes.into_iter())?;
+        let (files, digest) = stored::files(connection)?;
+        found.insert("_files".to_owned(), digest);
+        let complaints = match complaints {
+            Some(complaints) => complaints,
+            None => {
+                let (complaints, digest) = stored::complaints(connection)?;
+                found.insert("_errors".to_owned(), digest);
+                complaints
+            }
+        };
+        Ok::<_, ImporterError>((found, files, complaints))
     };
-    let (mut found, (indexes, books)) = std::thread::scope(|scope| {
+    let (ids, files, complaints) = std::thread::scope(|scope| {
         let beside = scope.spawn(beside);
-        let found = digests(connection, others.into_iter())?;
-        let beside = beside.join().unwrap_or_else(|_| Err(ImporterError::Stopped));
-        Ok::<_, ImporterError>((found, beside?))
+        found.extend(digests(connection, others.into_iter())?);
+        let ids = Ids::read(connection)?;
+        let (books, files, complaints) = beside.join().unwrap_or(Err(ImporterError::Stopped))?;
+        found.extend(books);
+        Ok::<_, ImporterError>((ids, files, complaints))
     })?;
-    found.extend(indexes);
-    found.extend(untouched);
-    let Books { ids, rows, files, quarantined, errors } = books;
+    found.insert("entities".to_owned(), ids.digest);
     let count = |table: &str| found.get(table).map_or(-1, |digest| digest.rows);
     for (documents, table) in [(SCHEMA_ENTITIES, "entities"), (SCHEMA_SECTIONS, "sections")] {
         let (docs, rows) = (count(&format!("{documents}.docs")), count(table));
@@ -201,8 +240,9 @@ fn read_back(session: &Session, datasets: &Datasets, untouched: Tables) -> Resul
             return Err(ImporterError::Damaged(format!("{table} has {rows} rows, its search index {docs} documents")));
         }
     }
-    if ids != count("entities") {
-        return Err(ImporterError::Damaged(format!("entities has {} rows, but {ids} ids", count("entities"))));
+    if ids.different != count("entities") {
+        let different = ids.different;
+        return Err(ImporterError::Damaged(format!("entities has {} rows, but {different} ids", count("entities"))));
     }
     let mut hasher = blake3::Hasher::new();
     for (table, digest) in &found {
@@ -211,71 +251,50 @@ fn read_back(session: &Session, datasets: &Datasets, untouched: Tables) -> Resul
         }
     }
     let digest = hasher.finalize().to_hex().to_string();
-    Ok(Sealed { digest, rows, files, quarantined, errors, tables: found })
+    let quarantined = quarantined(&files, &complaints);
+    Ok(Sealed { digest, rows: ids.by_type, files, quarantined, complaints, tables: found })
 }
 
-/// What the manifest says of a file.
-struct Books {
-    ids: i64,
-    rows: BTreeMap<String, u64>,
-    files: BTreeMap<String, FileRecord>,
-    quarantined: Vec<Quarantined>,
-    errors: u64,
+/// `entities`, read once for its digest and for what the manifest says of it.
+struct Ids {
+    /// How many different ids there are.
+    different: i64,
+    /// How many rows of each type.
+    by_type: BTreeMap<String, u64>,
+    digest: TableDigest,
 }
 
-impl Books {
+impl Ids {
     fn read(connection: &Connection) -> Result<Self, ImporterError> {
-        let (ids, rows) = rows_by_type(connection)?;
-        let files = stored::files(connection)?;
-        let (quarantined, errors) = quarantined(connection, &files)?;
-        Ok(Self { ids, rows, files, quarantined, errors })
+        let read = || {
+            // Counted here: the hash tables of GROUP BY and DISTINCT cost more than the rows.
+            let sql = format!("SELECT type, id, hash({ENTITIES}), hash({ENTITIES_APART}) FROM entities");
+            let mut statement = connection.prepare(&sql)?;
+            let (mut ids, mut by_type, mut digest) = (HashSet::new(), BTreeMap::new(), TableDigest::default());
+            for batch in statement.query_arrow([])? {
+                let [types, names] = [0, 1].map(|column| batch.column(column).as_string::<i32>());
+                for (row_type, name) in types.iter().zip(names) {
+                    ids.insert(name.unwrap_or_default().to_owned());
+                    match by_type.get_mut(row_type.unwrap_or_default()) {
+                        Some(count) => *count += 1,
+                        None => {
+                            by_type.insert(row_type.unwrap_or_default().to_owned(), 1);
+                        }
+                    }
+                }
+                batch.column(2).as_primitive::<UInt64Type>().values().iter().for_each(|hash| digest.add(*hash));
+            }
+            Ok(Self { different: i64::try_from(ids.len()).unwrap_or(i64::MAX), by_type, digest })
+        };
+        read().map_err(ImporterError::db("reading entities"))
     }
 }
 
-/// How many different ids there are, and how many rows of each type.
-fn rows_by_type(connection: &Connection) -> Result<(i64, BTreeMap<String, u64>), ImporterError> {
-    let read = || {
-        // Counted here: the hash tables of GROUP BY and DISTINCT cost more than the rows.
-        let mut statement = connection.prepare("SELECT type, id FROM entities")?;
-        let (mut ids, mut by_type) = (HashSet::new(), BTreeMap::new());
-        for batch in statement.query_arrow([])? {
-            let [types, names] = [0, 1].map(|column| batch.column(column).as_string::<i32>());
-            for (row_type, name) in types.iter().zip(names) {
-                ids.insert(name.unwrap_or_default().to_owned());
-                match by_type.get_mut(row_type.unwrap_or_default()) {
-                    Some(count) => *count += 1,
-                    None => {
-                        by_type.insert(row_type.unwrap_or_default().to_owned(), 1);
-                    }
-                }
-            }
-        }
-        Ok((i64::try_from(ids.len()).unwrap_or(i64::MAX), by_type))
-    };
-    read().map_err(ImporterError::db("counting rows"))
-}
-
-fn quarantined(
-    connection: &Connection,
-    files: &BTreeMap<String, FileRecord>,
-) -> Result<(Vec<Quarantined>, u64), ImporterError> {
-    let read = || {
-        let mut statement = connection.prepare(
-            "SELECT path, line, col, message FROM _errors WHERE severity = 'error' ORDER BY path, line DESC, col DESC",
-        )?;
-        let rows = statement.query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?, row.get::<_, u32>(2)?, row.get::<_, String>(3)?))
-        })?;
-        rows.collect::<Result<Vec<_>, _>>()
-    };
-    let errors = read().map_err(ImporterError::db("reading _errors"))?;
-    let count = errors.len() as u64;
-    // The last one of a path to be inserted is its first in the file.
-    let first: BTreeMap<_, _> =
-        errors.into_iter().map(|(path, line, column, message)| (path, (line, column, message))).collect();
+/// Files that are not shown as they are, each with its first error.
+fn quarantined(files: &BTreeMap<String, FileRecord>, complaints: &Complaints) -> Vec<Quarantined> {
     let found = files.values().filter(|file| file.state != "ok").map(|file| {
-        let (line, column, message) = first.get(&file.path).cloned().unwrap_or_default();
+        let (line, column, message) = complaints.first.get(&file.path).cloned().unwrap_or_default();
         Quarantined { path: file.path.clone(), line, column, message, new: false }
     });
-    Ok((found.collect(), count))
+    found.collect()
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use super::stored::{self, StoredRow};
 use super::update::NAME;
-use super::{Engine, Known, stored};
+use super::{Engine, Known};
 use crate::ImporterError;
 use crate::db::{Access, Session};
 use crate::generation::{Attempt, FileId, Workspace, copy_trusted, sync_early};
@@ -21,16 +22,26 @@ pub(super) struct Standby {
     number: u64,
     dir: PathBuf,
     db: PathBuf,
-    making: Option<JoinHandle<io::Result<Ready>>>,
+    making: Option<JoinHandle<io::Result<Handles>>>,
+    ready: Option<Handles>,
     /// Somebody waits: what only helps is left out.
     hurry: Arc<AtomicBool>,
 }
 
-/// A copy that is there, attached as [`NAME`] by this handle on the importer's instance.
+/// Two handles on a copy that is attached as [`NAME`], for two threads to write it.
 #[derive(Debug)]
-struct Ready {
+pub(super) struct Handles {
+    pub(super) one: Session,
+    pub(super) other: Session,
     file: FileId,
-    session: Session,
+}
+
+impl Handles {
+    /// Handles on a file that `session`'s instance has attached as [`NAME`].
+    pub(super) fn on(session: &Session, db: &Path) -> Result<Self, ImporterError> {
+        let file = FileId::of(db).map_err(ImporterError::io("look at", db))?;
+        Ok(Self { one: session.another_using(NAME)?, other: session.another_using(NAME)?, file })
+    }
 }
 
 impl Engine {
@@ -58,37 +69,50 @@ impl Standby {
         let hurried = hurry.clone();
         let make = move || {
             let made = copy(&folder, &from, &target, expected)
-                .and_then(|()| session.attach(&target, NAME, Access::Write).map_err(io::Error::other))
-                .and_then(|()| warm(&session, &hurried).map_err(io::Error::other))
-                .and_then(|()| FileId::of(&target));
+                .and_then(|()| open(&session, &target, &hurried).map_err(io::Error::other));
             if made.is_err() {
                 let _ = fs::remove_dir_all(&folder);
             }
-            Ok(Ready { file: made?, session })
+            made
         };
         let making = std::thread::Builder::new().name("standby".to_owned()).spawn(make);
-        Some(Self { number: known.number, dir, db, making: Some(making.ok()?), hurry })
+        Some(Self { number: known.number, dir, db, making: Some(making.ok()?), ready: None, hurry })
     }
 
-    /// The copy, attached as [`NAME`], as the beginning of an attempt, if it is one of generation `number` and nobody
-    /// touched it. Otherwise the import copies for itself.
-    pub(super) fn take(mut self, workspace: &Workspace, number: u64) -> Option<Attempt> {
-        let ready = self.ready()?;
-        if self.number == number && FileId::of(&self.db).is_ok_and(|file| file == ready.file) {
-            return Some(workspace.begin_from_standby());
+    /// The copy as the beginning of an attempt, if it is one of generation `number` and nobody touched it. Otherwise the
+    /// import copies for itself.
+    pub(super) fn take(mut self, workspace: &Workspace, number: u64) -> Option<(Attempt, Handles)> {
+        let handles = self.wait()?;
+        if self.number == number && FileId::of(&self.db).is_ok_and(|file| file == handles.file) {
+            return Some((workspace.begin_from_standby(), handles));
         }
-        self.discard(&ready);
+        self.discard(handles);
         None
     }
 
-    fn ready(&mut self) -> Option<Ready> {
+    /// What the database knows of the rows of some files; nothing while the copy is being made, or when it is not one of
+    /// generation `number`.
+    pub(super) fn rows(&mut self, number: u64, paths: &[String]) -> Option<Vec<StoredRow>> {
+        if self.number != number || self.making.as_ref().is_some_and(|making| !making.is_finished()) {
+            return None;
+        }
+        self.ready = self.wait();
+        stored::rows(self.ready.as_ref()?.one.connection(), paths).ok()
+    }
+
+    fn wait(&mut self) -> Option<Handles> {
+        if let Some(ready) = self.ready.take() {
+            return Some(ready);
+        }
         self.hurry.store(true, Ordering::Relaxed);
         let made = self.making.take()?.join().unwrap_or_else(|_| Err(io::Error::other("the copying thread died")));
         made.map_err(|error| tracing::debug!(%error, "no copy waits for the next import")).ok()
     }
 
-    fn discard(&self, ready: &Ready) {
-        if let Err(error) = ready.session.detach(NAME) {
+    fn discard(&self, handles: Handles) {
+        let Handles { one, other, .. } = handles;
+        drop(other);
+        if let Err(error) = one.detach(NAME) {
             tracing::debug!(%error, "the copy that waited cannot be closed");
         }
         let _ = fs::remove_dir_all(&self.dir);
@@ -98,12 +122,16 @@ impl Standby {
 impl Drop for Standby {
     fn drop(&mut self) {
         // Taken, it is somebody else's.
-        if self.making.is_some()
-            && let Some(ready) = self.ready()
-        {
-            self.discard(&ready);
+        if let Some(handles) = self.wait() {
+            self.discard(handles);
         }
     }
+}
+
+fn open(session: &Session, db: &Path, hurry: &AtomicBool) -> Result<Handles, ImporterError> {
+    session.attach(db, NAME, Access::Write)?;
+    warm(session, hurry)?;
+    Handles::on(session, db)
 }
 
 /// Reads what every import asks the file for, so that it is in memory then.

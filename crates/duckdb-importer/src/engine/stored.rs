@@ -1,14 +1,16 @@
 //! What the published database knows, read from an attached file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use duckdb::types::Value;
 use duckdb::{Connection, Row};
 
 use super::read::{BaseRow, Since};
 use super::resolve::ELSEWHERE;
+use super::seal::TableDigest;
 use crate::ImporterError;
 use crate::apply::{FileRecord, among};
+use baft_dataset::rows::Severity;
 
 type Failed = duckdb::Error;
 
@@ -47,6 +49,12 @@ const ROW: [&str; 12] = [
     "stale",
 ];
 
+/// The columns of `_files`.
+pub const FILES: &str = "path, blob_oid, bytes, kind, rows, state, good_blob_oid, since_commit";
+
+/// The columns of `_errors`.
+pub const ERRORS: &str = "path, line, col, pointer, entity_id, severity, code, message, commit_oid";
+
 /// A row of `sections`.
 #[derive(Debug, Clone)]
 pub struct StoredSection {
@@ -54,6 +62,19 @@ pub struct StoredSection {
     pub docid: i32,
     /// The section.
     pub section: baft_dataset::rows::SectionRow,
+}
+
+/// What an import must know of `_errors`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Complaints {
+    /// Files that have any.
+    pub files: BTreeSet<String>,
+    /// Line, column and text of the first error of a file; not of a warning.
+    pub first: BTreeMap<String, (u32, u32, String)>,
+    /// How many errors there are, without the warnings.
+    pub severe: u64,
+    /// Ids that files have lost to others, with those files.
+    pub losers: HashMap<String, Vec<String>>,
 }
 
 fn all<T>(
@@ -80,9 +101,11 @@ pub fn asked_for() -> [(String, &'static [&'static str]); 6] {
 }
 
 /// `_files`, by path.
-pub fn files(connection: &Connection) -> Result<BTreeMap<String, FileRecord>, ImporterError> {
-    let sql = "SELECT path, blob_oid, bytes, kind, rows, state, good_blob_oid, since_commit FROM _files";
-    let records = all(connection, "reading _files", sql, |row| {
+pub fn files(connection: &Connection) -> Result<(BTreeMap<String, FileRecord>, TableDigest), ImporterError> {
+    let sql = format!("SELECT {FILES}, hash({FILES}) FROM _files");
+    let mut digest = TableDigest::default();
+    let records = all(connection, "reading _files", &sql, |row| {
+        digest.add(row.get(8)?);
         Ok(FileRecord {
             path: row.get(0)?,
             blob: row.get(1)?,
@@ -94,7 +117,7 @@ pub fn files(connection: &Connection) -> Result<BTreeMap<String, FileRecord>, Im
             since: row.get(7)?,
         })
     })?;
-    Ok(records.into_iter().map(|record| (record.path.clone(), record)).collect())
+    Ok((records.into_iter().map(|record| (record.path.clone(), record)).collect(), digest))
 }
 
 /// The rows of some files.
@@ -167,18 +190,29 @@ pub fn owners(connection: &Connection, ids: &[String]) -> Result<HashMap<String,
     Ok(all(connection, "reading ids", &sql, |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
 }
 
-/// Ids that files have lost to others, with those files.
-pub fn losers(connection: &Connection) -> Result<HashMap<String, Vec<String>>, ImporterError> {
-    let sql = format!("SELECT entity_id, path FROM _errors WHERE code = '{ELSEWHERE}' AND entity_id IS NOT NULL");
-    let pairs = all(connection, "reading _errors", &sql, |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
-    let mut losers: HashMap<String, Vec<String>> = HashMap::new();
-    for (id, path) in pairs {
-        losers.entry(id).or_default().push(path);
-    }
-    Ok(losers)
+/// `_errors`, in short.
+pub fn complaints(connection: &Connection) -> Result<(Complaints, TableDigest), ImporterError> {
+    let sql = format!("SELECT {ERRORS}, hash({ERRORS}) FROM _errors ORDER BY path, line, col");
+    let (mut complaints, mut digest) = (Complaints::default(), TableDigest::default());
+    all(connection, "reading _errors", &sql, |row| {
+        digest.add(row.get(9)?);
+        let path: String = row.get(0)?;
+        if row.get::<_, String>(5)? == Severity::Error.as_str() {
+            complaints.severe += 1;
+            if !complaints.first.contains_key(&path) {
+                complaints.first.insert(path.clone(), (row.get(1)?, row.get(2)?, row.get(7)?));
+            }
+        }
+        if let (ELSEWHERE, Some(id)) = (row.get::<_, String>(6)?.as_str(), row.get(4)?) {
+            complaints.losers.entry(id).or_default().push(path.clone());
+        }
+        complaints.files.insert(path);
+        Ok(())
+    })?;
+    Ok((complaints, digest))
 }
 
-/// The content and aliases of entities.
+/// The content of entities.
 pub fn contents(connection: &Connection, ids: &[String]) -> Result<HashMap<String, String>, ImporterError> {
     let ids = among(connection, "stage_ids", ids)?;
     let sql = format!("SELECT id, content FROM entities WHERE id IN {ids}");

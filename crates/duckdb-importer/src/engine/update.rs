@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use baft_bus::payload::Counts;
 
-use super::plan::{Base, Plan, plan};
+use super::plan::{Base, Plan};
 use super::read::{BaseFile, Outcome, Reading, Task, read};
 use super::scene::{SETTLING, Scenery};
 use super::seal::Tables;
+use super::standby::Handles;
 use super::stored::StoredRow;
 use super::{Engine, Known, Made, compare, pool, report, resolve, seal, stored};
 use crate::ImporterError;
@@ -34,7 +34,7 @@ impl Engine {
             tracing::info!("the datasets' declaration or the importer changed; building the database anew");
             return Ok(None);
         }
-        let plan = self.plan(&known.base)?;
+        let plan = self.scenery.plan(&known.base)?;
         if plan.is_empty() {
             let mut counts = Counts { unchanged: published.manifest.rows.values().sum(), ..Counts::default() };
             counts.errors = published.manifest.counts.errors;
@@ -43,18 +43,17 @@ impl Engine {
             return Ok(Some(report));
         }
         self.scenery.fetch(plan.read.iter().cloned())?;
-        let reading = self.scenery.read_ahead(&plan.read);
+        self.scenery.read_ahead(&plan.read);
         let copying = Instant::now();
-        let Some(attempt) = self.open_copy(&published, &known)? else { return Ok(None) };
+        let Some((attempt, handles)) = self.open_copy(&published, &known)? else { return Ok(None) };
         attempt.sync_early();
         self.lap("copy", copying);
         let now = Micros::now();
         let meta = self.next_meta(Some(&known.meta));
-        let session = self.session()?;
-        session.use_file(NAME)?;
         // What one edit changes is little, and handing it to other threads costs more than they save.
-        session.work_with(1, row_groups(meta.carried, published.manifest.rows.values().sum()))?;
-        let result = self.apply(&plan, &known, meta, now, reading);
+        let groups = row_groups(meta.carried, published.manifest.rows.values().sum());
+        self.session()?.work_with(1, groups)?;
+        let result = self.apply(&plan, &known, meta, now, handles);
         let detached = self.session()?.detach(NAME);
         let (meta, counts, untouched) = result?;
         detached?;
@@ -83,29 +82,42 @@ impl Engine {
         let session = self.session()?;
         session.attach(&published.db, "known", Access::Read)?;
         session.use_file("known")?;
-        let read = Meta::read(session.connection()).and_then(|meta| Ok((meta, stored::files(session.connection())?)));
+        let connection = session.connection();
+        let read = Meta::read(connection)
+            .and_then(|meta| Ok((meta, stored::files(connection)?, stored::complaints(connection)?)));
         session.detach("known")?;
-        let (Some(meta), files) = read? else { return Ok(None) };
+        let (Some(meta), (files, _), (complaints, _)) = read? else { return Ok(None) };
         let commit = meta.commit.as_deref().and_then(|commit| commit.parse().ok());
-        let known = Known { number, file, base: Base { commit, files }, meta, tables: Tables::new() };
+        let known = Known { number, file, base: Base { commit, files, complaints }, meta, tables: Tables::new() };
         self.known = Some(known.clone());
         Ok(Some(known))
     }
 
-    fn plan(&mut self, base: &Base) -> Result<Plan, ImporterError> {
-        let scenery = &mut self.scenery;
-        let target = scenery.target;
-        let Scenery { files, rules, repo, history, .. } = scenery;
-        plan(files, base, rules, target, repo.as_ref().map(|(repo, _, _)| repo), history.as_mut())
+    /// Something was saved, and more may follow: reads in the background what an import will need, if all stays as it is.
+    /// Nothing depends on it.
+    pub fn anticipate(&mut self) {
+        self.expected = None;
+        let Some(known) = &self.known else { return };
+        let looked = self.scenery.look(None).and_then(|()| self.scenery.plan(&known.base));
+        let Ok(plan) = looked else { return };
+        if plan.is_empty() || known.meta.rules != self.scenery.fingerprint() {
+            return;
+        }
+        if self.scenery.fetch(plan.read.iter().cloned()).is_ok() {
+            self.scenery.read_ahead(&plan.read);
+            let (number, paths) = (known.number, plan.paths());
+            let rows = self.standby.as_mut().and_then(|standby| standby.rows(number, &paths));
+            self.expected = rows.map(|rows| Expected { number, paths, rows });
+        }
     }
 
     /// A private copy of the current generation, attached as [`NAME`]: the one that waits, or a new one. Nothing when the
     /// current generation is not what was published.
-    fn open_copy(&mut self, published: &Published, known: &Known) -> Result<Option<Attempt>, ImporterError> {
+    fn open_copy(&mut self, published: &Published, known: &Known) -> Result<Option<(Attempt, Handles)>, ImporterError> {
         if let Some(standby) = self.standby.take()
-            && let Some(attempt) = standby.take(&self.workspace, known.number)
+            && let Some(copy) = standby.take(&self.workspace, known.number)
         {
-            return Ok(Some(attempt));
+            return Ok(Some(copy));
         }
         let attempt = self.workspace.begin()?;
         let copying = ImporterError::io("copy", &published.db);
@@ -117,8 +129,10 @@ impl Engine {
                 return Ok(None);
             }
         }
-        self.session()?.attach(attempt.db(), NAME, Access::Write)?;
-        Ok(Some(attempt))
+        let session = self.session()?;
+        session.attach(attempt.db(), NAME, Access::Write)?;
+        let handles = Handles::on(session, attempt.db())?;
+        Ok(Some((attempt, handles)))
     }
 
     pub(super) fn next_meta(&self, before: Option<&Meta>) -> Meta {
@@ -142,34 +156,32 @@ impl Engine {
         known: &Known,
         mut meta: Meta,
         now: Micros,
-        reading: Option<JoinHandle<()>>,
+        handles: Handles,
     ) -> Result<(Meta, Counts, Tables), ImporterError> {
         let threads = self.settings.publish.threads;
-        self.session()?;
-        let Some(session) = &self.session else { return Err(ImporterError::Stopped) };
-        let connection = session.connection();
+        let connection = handles.one.connection();
         let scenery = &mut self.scenery;
 
         let parsing = Instant::now();
-        let mut paths: Vec<String> = plan.read.union(&plan.gone).cloned().collect();
+        let mut paths: Vec<String> = plan.paths();
         self.progress.total.store(paths.len(), Ordering::Relaxed);
-        let mut old = stored::rows(connection, &paths)?;
-        let losers = stored::losers(connection)?;
-        if let Some(reading) = reading {
-            // Whatever it could not read is read below.
-            let _ = reading.join();
-        }
+        let expected = self.expected.take().filter(|it| it.number == known.number && it.paths == paths);
+        let mut old = match expected {
+            Some(expected) => expected.rows,
+            None => stored::rows(connection, &paths)?,
+        };
+        scenery.finish_reading();
         let mut outcomes = BTreeMap::new();
         let mut to_read: Vec<String> = plan.read.iter().cloned().collect();
         let mut owned;
         loop {
-            let base = base_files(&known.base, &to_read, &old, &losers);
+            let base = base_files(&known.base, &to_read, &old);
             let done = read_files(scenery, &to_read, plan.range.as_ref(), &base, threads)?;
             self.progress.done.fetch_add(done.len(), Ordering::Relaxed);
             outcomes.extend(done.into_iter().map(|outcome| (outcome.path.clone(), outcome)));
             let before = compare::shown(&old);
             let owners = stored::owners(connection, &compare::new_ids(&outcomes, &before))?;
-            let more = resolve::drawn_in(&outcomes, &before, &owners, &losers);
+            let more = resolve::drawn_in(&outcomes, &before, &owners, &known.base.complaints.losers);
             owned = owners;
             if more.is_empty() {
                 break;
@@ -184,10 +196,12 @@ impl Engine {
         self.phases.push(("parse", parsing.elapsed()));
         let writing = Instant::now();
 
-        let mut delta = Delta { paths: paths.clone(), ..Delta::default() };
+        let complaints = &known.base.complaints;
+        let troubled = paths.iter().filter(|path| complaints.files.contains(*path)).cloned().collect();
+        let mut delta = Delta { paths: paths.clone(), troubled, ..Delta::default() };
         compare::books(&outcomes, &mut delta);
         rule_books(scenery, plan, &mut delta);
-        compare::entities(connection, &scenery.rules.datasets, &mut outcomes, old, &mut meta, &mut delta)?;
+        compare::entities(connection, scenery, &mut outcomes, old, &mut meta, &mut delta)?;
         // Most files hold none.
         let datasets = &scenery.rules.datasets;
         let prose = |path: &&String| datasets.for_path(path).is_none_or(Dataset::has_sections);
@@ -196,13 +210,20 @@ impl Engine {
             compare::sections(connection, &prose, &mut outcomes, &mut meta, &mut delta)?;
         }
         let counts = counts(&delta);
-        let untouched = seal::untouched(known.tables.clone(), &scenery.rules.datasets, &delta.writes());
-        let other = session.another_using(NAME)?;
-        let meta = apply::update(session, other, &scenery.rules.datasets, &delta, meta, now)?;
-        session.checkpoint(NAME)?;
+        let untouched = seal::untouched(known.tables.clone(), &delta.writes());
+        let meta = apply::update(&handles.one, handles.other, &scenery.rules.datasets, &delta, meta, now)?;
+        handles.one.checkpoint(NAME)?;
         self.phases.push(("write", writing.elapsed()));
         Ok((meta, counts, untouched))
     }
+}
+
+/// What the database knows of the files that will probably be imported next.
+#[derive(Debug)]
+pub(super) struct Expected {
+    number: u64,
+    paths: Vec<String>,
+    rows: Vec<StoredRow>,
 }
 
 /// Every import leaves a small row group in each table it writes, and each of them costs the imports after it a millisecond or
@@ -220,13 +241,8 @@ fn counts(delta: &Delta) -> Counts {
 }
 
 /// What the database knows of each of these files.
-fn base_files(
-    base: &Base,
-    paths: &[String],
-    rows: &[StoredRow],
-    losers: &HashMap<String, Vec<String>>,
-) -> HashMap<String, BaseFile> {
-    let contested: BTreeSet<&String> = losers.values().flatten().collect();
+fn base_files(base: &Base, paths: &[String], rows: &[StoredRow]) -> HashMap<String, BaseFile> {
+    let contested: BTreeSet<&String> = base.complaints.losers.values().flatten().collect();
     let mut files: HashMap<String, BaseFile> = HashMap::with_capacity(paths.len());
     for path in paths {
         let mut file = BaseFile::default();
@@ -259,13 +275,14 @@ fn read_files(
         None => again.extend(paths.iter().filter(|path| scenery.is_data(path)).cloned()),
         Some(range) => {
             let chains: Vec<_> = paths.iter().map(|path| scenery.recent(path, range)).collect();
-            let tasks: Vec<_> = paths
-                .iter()
-                .zip(&chains)
-                .filter_map(|(path, (chain, complete))| {
-                    task(scenery, path, chain, base.get(path).filter(|_| !complete))
-                })
-                .collect();
+            let mut tasks = Vec::with_capacity(paths.len());
+            for (path, (chain, complete)) in paths.iter().zip(&chains) {
+                match base.get(path).filter(|_| !complete) {
+                    // What differs from a version that is not committed, or not whole, only those before it tell.
+                    Some(base) if !base.clean => again.extend(scenery.is_data(path).then(|| path.clone())),
+                    base => tasks.extend(task(scenery, path, chain, base)),
+                }
+            }
             pool::each(
                 &tasks,
                 threads,

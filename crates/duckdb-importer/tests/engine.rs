@@ -573,6 +573,35 @@ fn a_copy_waits_for_the_next_change() {
 }
 
 #[test]
+fn a_file_that_lost_an_id_is_deleted_in_the_commit_that_gives_the_id_up() {
+    let clone = sample();
+    clone.write("data/more-gaps.yaml", "entries:\n- id: G01-02\n  description: Claimed twice\n");
+    let declaration = "version = 1\n[[dataset]]\nname = \"gaps\"\nfiles = [\"data/*gaps.yaml\"]\nlist = \"/entries\"\n\
+                       columns = { description = \"text\" }\n";
+    clone.write("baft-import.toml", declaration);
+    clone.commit("one id in two files");
+    let settings = clone.commits("db");
+    let mut engine = Engine::open(settings.clone()).unwrap();
+    import(&mut engine);
+    let lost = "SELECT path FROM _errors WHERE code = 'duplicate-id-elsewhere'";
+    assert_eq!(ask(&clone.db("db"), lost), "data/more-gaps.yaml");
+    clone.remove("data/more-gaps.yaml");
+    clone.write("data/gaps.yaml", &GAPS.replace("G01-02", "G01-03"));
+    clone.commit("neither");
+    // Looking for who gets the id must come to an end.
+    let (done, waited) = std::sync::mpsc::channel();
+    let worker = std::thread::spawn(move || {
+        let report = import(&mut engine);
+        let _ = done.send(());
+        (engine, report)
+    });
+    waited.recv_timeout(Duration::from_secs(60)).expect("the import ends");
+    let (mut engine, report) = worker.join().unwrap();
+    assert_eq!((report.counts.inserted, report.counts.deleted), (1, 1));
+    import_and_compare(&clone, &mut engine, &settings);
+}
+
+#[test]
 fn what_is_read_ahead_is_imported_only_if_it_stays_so() {
     let clone = sample();
     let settings = clone.files("db");

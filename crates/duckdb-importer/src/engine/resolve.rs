@@ -50,13 +50,15 @@ pub fn id_is_elsewhere(row: &EntityRow, path: &str, owner: &str) -> Issue {
 }
 
 /// Files that must be read too, because an id they claim changes hands: `before` are the ids that the files read now
-/// showed, `owned` says which other file shows an id, `losers` which files have lost it.
+/// showed, `owned` says which other file shows an id, `losers` which files have lost it. None of the files `seen`, which
+/// were read or are gone.
 #[must_use]
 pub fn drawn_in(
     outcomes: &BTreeMap<String, Outcome>,
     before: &HashMap<String, String>,
     owned: &HashMap<String, String>,
     losers: &HashMap<String, Vec<String>>,
+    seen: &[String],
 ) -> BTreeSet<String> {
     let mut claimed: HashMap<&str, &str> = HashMap::new();
     for (path, outcome) in outcomes {
@@ -78,6 +80,8 @@ pub fn drawn_in(
         more.extend(owner.cloned());
         more.extend(losers.get(id).into_iter().flatten().cloned());
     }
-    more.retain(|path| !outcomes.contains_key(path));
+    for path in seen {
+        more.remove(path);
+    }
     more
 }

@@ -181,7 +181,7 @@ impl Engine {
             outcomes.extend(done.into_iter().map(|outcome| (outcome.path.clone(), outcome)));
             let before = compare::shown(&old);
             let owners = stored::owners(connection, &compare::new_ids(&outcomes, &before))?;
-            let more = resolve::drawn_in(&outcomes, &before, &owners, &known.base.complaints.losers);
+            let more = resolve::drawn_in(&outcomes, &before, &owners, &known.base.complaints.losers, &paths);
             owned = owners;
             if more.is_empty() {
                 break;

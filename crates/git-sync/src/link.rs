@@ -1,5 +1,6 @@
 //! The link readers follow: `<root>/<link> -> checkouts/<commit>`, whose target's last part is the commit.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use baft_kit::durable;
@@ -35,9 +36,10 @@ impl Link {
     pub(crate) fn shows(&self) -> Option<Oid> {
         let target = durable::read_link(&self.path).ok()??;
         let oid = target.file_name()?.to_str()?.parse().ok()?;
-        let there = std::fs::canonicalize(&self.path).ok()?;
-        let expected = std::fs::canonicalize(&self.checkouts).ok()?.join(target.file_name()?);
-        (there == expected && there.is_dir()).then_some(oid)
+        let there = std::fs::metadata(&self.path).ok()?;
+        let expected = std::fs::symlink_metadata(self.checkouts.join(target.file_name()?)).ok()?;
+        let same = (there.dev(), there.ino()) == (expected.dev(), expected.ino());
+        (same && there.is_dir()).then_some(oid)
     }
 
     /// Points it at a commit, in one step.
@@ -51,5 +53,40 @@ impl Link {
 impl From<SyncError> for crate::error::Failure {
     fn from(error: SyncError) -> Self {
         Self::new(baft_bus::payload::FailureClass::Disk, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_what_leads_to_one_of_our_checkouts_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        let name = "d34504c2444c20ac8a4442ace72955528b0d4326";
+        for place in ["root/checkouts", "elsewhere"] {
+            std::fs::create_dir_all(at(place).join(name)).unwrap();
+        }
+        symlink(at("root"), at("alias")).unwrap();
+        let link = Link::at(at("root/link"), at("root/checkouts")).unwrap();
+        assert_eq!(link.shows(), None, "there is no link");
+        let mut shows = |target: PathBuf| {
+            let _ = std::fs::remove_file(at("root/link"));
+            symlink(target, at("root/link")).unwrap();
+            link.shows().map(|oid| oid.to_string())
+        };
+        assert_eq!(shows(PathBuf::from("checkouts").join(name)).as_deref(), Some(name));
+        assert_eq!(shows(at("alias/checkouts").join(name)).as_deref(), Some(name), "by another way");
+        assert_eq!(shows(at("elsewhere").join(name)), None, "a folder of that name that is not ours");
+        assert_eq!(shows(at("root/checkouts")), None, "no commit");
+        std::fs::remove_dir(at("root/checkouts").join(name)).unwrap();
+        symlink(at("elsewhere").join(name), at("root/checkouts").join(name)).unwrap();
+        assert_eq!(shows(PathBuf::from("checkouts").join(name)), None, "ours is a link to something else");
+        std::fs::remove_file(at("root/checkouts").join(name)).unwrap();
+        assert_eq!(shows(PathBuf::from("checkouts").join(name)), None, "ours is gone");
     }
 }

@@ -23,7 +23,7 @@ use baft_dataset::dataset::{CONFIG_FILE, Datasets};
 pub(super) const SETTLING: Duration = Duration::from_millis(250);
 
 /// So many files are read in the background, by one thread.
-const AHEAD: usize = 4;
+pub(super) const AHEAD: usize = 4;
 
 /// The source: what it is now, and handles and caches to look again cheaply.
 #[derive(Debug)]

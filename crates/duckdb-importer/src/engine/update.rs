@@ -8,7 +8,7 @@ use baft_bus::payload::Counts;
 
 use super::plan::{Base, Plan};
 use super::read::{BaseFile, Outcome, Reading, Task, read};
-use super::scene::{SETTLING, Scenery};
+use super::scene::{AHEAD, SETTLING, Scenery};
 use super::seal::Tables;
 use super::standby::Handles;
 use super::stored::StoredRow;
@@ -94,18 +94,19 @@ impl Engine {
     }
 
     /// Something was saved, and more may follow: reads in the background what an import will need, if all stays as it is.
-    /// Nothing depends on it.
+    /// Nothing depends on it. When many files changed, an import has enough to do for all threads, and nothing is read.
     pub fn anticipate(&mut self) {
         self.expected = None;
         let Some(known) = &self.known else { return };
         let looked = self.scenery.look(None).and_then(|()| self.scenery.plan(&known.base));
         let Ok(plan) = looked else { return };
-        if plan.is_empty() || known.meta.rules != self.scenery.fingerprint() {
+        let paths = plan.paths();
+        if !(1..=AHEAD).contains(&paths.len()) || known.meta.rules != self.scenery.fingerprint() {
             return;
         }
         if self.scenery.fetch(plan.read.iter().cloned()).is_ok() {
             self.scenery.read_ahead(&plan.read);
-            let (number, paths) = (known.number, plan.paths());
+            let number = known.number;
             let rows = self.standby.as_mut().and_then(|standby| standby.rows(number, &paths));
             self.expected = rows.map(|rows| Expected { number, paths, rows });
         }

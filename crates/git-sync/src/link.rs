@@ -74,7 +74,7 @@ mod tests {
         symlink(at("root"), at("alias")).unwrap();
         let link = Link::at(at("root/link"), at("root/checkouts")).unwrap();
         assert_eq!(link.shows(), None, "there is no link");
-        let mut shows = |target: PathBuf| {
+        let shows = |target: PathBuf| {
             let _ = std::fs::remove_file(at("root/link"));
             symlink(target, at("root/link")).unwrap();
             link.shows().map(|oid| oid.to_string())

@@ -95,9 +95,13 @@ fn tell_updates(
     removed: &[StoredRow],
     delta: &mut Delta,
 ) -> Result<(), ImporterError> {
+    let paths: BTreeSet<&str> = updated.iter().map(|it| it.before.path.as_str()).collect();
+    let files: Vec<_> = paths.into_iter().flat_map(|path| memo.lately(path)).collect();
+    let rows = files.iter().flat_map(|file| file.entities.iter().map(|row| (file.path.as_str(), row)));
+    let known: HashMap<_, _> = rows.map(|(path, row)| ((path, row.id.as_str(), row.row_hash.as_str()), row)).collect();
     let (mut contents, mut aliases, mut unknown) = (HashMap::new(), BTreeSet::new(), Vec::new());
     for Updated { before, gone, new } in updated {
-        let Some(old) = memo.row(&before.path, &before.id, &before.base.hash) else {
+        let Some(old) = known.get(&(before.path.as_str(), before.id.as_str(), before.base.hash.as_str())) else {
             unknown.push(before.id.clone());
             continue;
         };
@@ -105,8 +109,8 @@ fn tell_updates(
         let keeps_names = old.aliases == now.aliases && old.edges == now.edges;
         delta.rows[*new].keeps_names = keeps_names;
         delta.gone[*gone].keeps_names = keeps_names;
-        aliases.extend(old.aliases.into_iter().map(|alias| (old.id.clone(), alias)));
-        contents.insert(old.id, old.content);
+        aliases.extend(old.aliases.iter().map(|alias| (old.id.clone(), alias.clone())));
+        contents.insert(old.id.clone(), old.content.clone());
     }
     if !unknown.is_empty() {
         contents.extend(stored::contents(connection, &unknown)?);

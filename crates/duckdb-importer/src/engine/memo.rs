@@ -6,12 +6,15 @@ use std::thread::JoinHandle;
 
 use baft_dataset::dataset::{Dataset, Datasets};
 use baft_dataset::extract::parse_file_after;
-use baft_dataset::rows::{EntityRow, ParsedFile};
+use baft_dataset::rows::ParsedFile;
 use baft_dataset::schema::Schema;
 use baft_repo::Oid;
 
 /// So many bytes of files are remembered, a few times as much when read.
 const MOST: usize = 8 << 20;
+
+/// A file as it is, as it was, and as it was committed.
+const LATELY: usize = 3;
 
 /// What is remembered. It holds for one set of rules; with others, [`Memo::clear`] it.
 #[derive(Debug, Default)]
@@ -74,11 +77,9 @@ impl Memo {
         file
     }
 
-    /// A row of a file as one of the remembered versions has it.
-    pub fn row(&self, path: &str, id: &str, hash: &str) -> Option<EntityRow> {
-        let all = self.all();
-        let mut rows = all.iter().rev().filter(|it| it.path == path).flat_map(|it| &it.file.entities);
-        rows.find(|row| row.id == id && row.row_hash == hash).cloned()
+    /// The versions of a file that were read last, the latest first.
+    pub fn lately(&self, path: &str) -> Vec<Arc<ParsedFile>> {
+        self.all().iter().rev().filter(|it| it.path == path).take(LATELY).map(|it| it.file.clone()).collect()
     }
 
     /// Forgets everything.

@@ -36,7 +36,7 @@ pub(crate) enum Notice {
     Shown(Oid),
     /// A look failed.
     Failed { failure: Failure, attempt: u32, retry_in: Duration },
-    /// A look succeeded.
+    /// A look succeeded, after one that failed.
     Succeeded,
 }
 

@@ -49,7 +49,9 @@ impl Worker {
         let at = baft_kit::time::now_rfc3339();
         let allowed = self.config.period.max(Duration::from_secs(1)) * 3;
         self.fresh.ready_until(Instant::now() + allowed, format!("no successful look at the remote since {at}"));
+        let mut failing = false;
         self.status.send_modify(|status| {
+            failing = status.failure.is_some();
             status.last_success_at = Some(at);
             (status.failures, status.failure, status.behind) = (0, None, Some(0));
             status.remote_head = status.head;
@@ -61,7 +63,10 @@ impl Worker {
             tracing::error!(path = %path.display(), %error, "cannot touch --touch-file");
         }
         files::clear_error(self.config.error_file.as_deref());
-        let _ = self.notices.send(Notice::Succeeded);
+        if failing {
+            // Nobody is woken for every look that finds nothing.
+            let _ = self.notices.send(Notice::Succeeded);
+        }
         self.answer_waiters();
     }
 

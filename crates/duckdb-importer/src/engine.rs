@@ -281,7 +281,7 @@ impl Engine {
         let session = self.session()?;
         let sealed = std::thread::scope(|scope| {
             let digest = scope.spawn(|| crate::generation::digest_file(attempt.db()));
-            let sealed = seal::check(session, attempt.db(), &datasets, untouched, &complaints)?;
+            let sealed = seal::check(session, attempt.db(), &datasets, untouched, complaints)?;
             let digest = digest.join().unwrap_or_else(|_| Err(std::io::Error::other("the digesting thread died")));
             Ok((sealed, digest.map_err(ImporterError::io("read", attempt.db()))?))
         });

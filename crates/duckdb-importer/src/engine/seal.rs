@@ -180,7 +180,7 @@ pub fn check(
     db: &Path,
     datasets: &Datasets,
     untouched: Tables,
-    complaints: &Complaints,
+    complaints: Complaints,
 ) -> Result<Sealed, ImporterError> {
     session.attach(db, NAME, Access::Read)?;
     session.use_file(NAME)?;
@@ -200,13 +200,13 @@ fn read_back(
     session: &Session,
     datasets: &Datasets,
     mut found: Tables,
-    complaints: &Complaints,
+    complaints: Complaints,
 ) -> Result<Sealed, ImporterError> {
     let connection = session.connection();
     let readings = readings(datasets);
     let wanted = readings.iter().filter(|reading| !reading.is_read_apart() && !found.contains_key(&reading.table));
     let (indexes, others): (Vec<_>, Vec<_>) = wanted.partition(|reading| reading.is_index());
-    let complaints = found.contains_key("_errors").then(|| complaints.clone());
+    let complaints = found.contains_key("_errors").then_some(complaints);
     // The search indexes and the books are about as much to read as everything else.
     let other = session.another_using(NAME)?;
     let beside = move || {
